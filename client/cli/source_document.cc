@@ -1,0 +1,147 @@
+#include "client/cli/source_document.h"
+
+#include <cmath>
+#include <cstdint>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/utf8.h"
+#include "nlohmann/json.hpp"
+
+namespace msa::client {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+absl::Status Refuse(const std::string& where, const std::string& what) {
+  return absl::InvalidArgumentError(absl::StrCat(where, ": ", what));
+}
+
+// "string", "null", … with the value where it is short.
+std::string Describe(const Json& value) {
+  if (value.is_structured() || value.is_null()) return value.type_name();
+  const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return absl::StrCat(value.type_name(), " ", OneLine(text, 40));
+}
+
+absl::StatusOr<Json> ParseObject(std::string_view line, const std::string& where) {
+  const size_t invalid = FirstInvalidUtf8Byte(line);
+  if (invalid != std::string_view::npos) {
+    return Refuse(where, absl::StrCat("not UTF-8 at byte ", invalid + 1, " of the line"));
+  }
+  try {
+    Json json = Json::parse(line);
+    if (!json.is_object()) {
+      return Refuse(where,
+                    absl::StrCat("expected a JSON object {\"id\", \"text\", \"metadata\"}, found ",
+                                 Describe(json)));
+    }
+    return json;
+  } catch (const Json::parse_error& error) {
+    // "[json.exception…] parse error at line 1, column 9: syntax error while parsing value - …":
+    // only the end is of use.
+    const std::string_view what = error.what();
+    const size_t reason = what.find(" - ");
+    return Refuse(where, absl::StrCat("not JSON at byte ", error.byte, " of the line: ",
+                                      reason == what.npos ? "incomplete"
+                                                          : OneLine(what.substr(reason + 3), 120)));
+  }
+}
+
+absl::Status ReadId(const Json& value, const std::string& where, SourceDocument* document) {
+  if (value.is_string()) {
+    document->id = value.get<std::string>();
+  } else if (value.is_number_integer()) {
+    document->id = value.dump();
+  } else {
+    return Refuse(where,
+                  absl::StrCat("\"id\" is ", Describe(value), "; allowed: a string or an integer"));
+  }
+  if (document->id.empty()) return Refuse(where, "\"id\" is empty");
+  return absl::OkStatus();
+}
+
+absl::Status ReadText(const Json& value, const std::string& where, SourceDocument* document) {
+  if (!value.is_string()) {
+    return Refuse(where, absl::StrCat("\"text\" is ", Describe(value), "; allowed: a string"));
+  }
+  document->text = value.get<std::string>();
+  if (document->text.empty()) return Refuse(where, "\"text\" is empty");
+  return absl::OkStatus();
+}
+
+absl::Status ReadMetadata(const Json& value, const std::string& where, SourceDocument* document) {
+  if (value.is_null()) return absl::OkStatus();
+  if (!value.is_object()) {
+    return Refuse(where, absl::StrCat("\"metadata\" is ", Describe(value), "; allowed: an object"));
+  }
+  for (const auto& [key, entry] : value.items()) {
+    if (entry.is_string()) {
+      document->metadata[key] = entry.get<std::string>();
+    } else if (entry.is_boolean()) {
+      document->metadata[key] = entry.get<bool>();
+    } else if (entry.is_number()) {
+      document->metadata[key] = entry.get<double>();
+    } else {
+      return Refuse(where, absl::StrCat("metadata \"", OneLine(key, 40), "\" is ", Describe(entry),
+                                        "; allowed: a string, a number or a boolean"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+Json ErrorJson(const absl::Status& error) {
+  return Json{{"code", absl::StatusCodeToString(error.code())},
+              {"message", std::string(error.message())}};
+}
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+absl::StatusOr<SourceDocument> ParseDocumentLine(std::string_view line, const std::string& where) {
+  absl::StatusOr<Json> json = ParseObject(line, where);
+  if (!json.ok()) return json.status();
+  SourceDocument document;
+  document.where = where;
+  bool has_id = false;
+  bool has_text = false;
+  for (const auto& [key, value] : json->items()) {
+    absl::Status status;
+    if (key == "id") {
+      has_id = true;
+      status = ReadId(value, where, &document);
+    } else if (key == "text") {
+      has_text = true;
+      status = ReadText(value, where, &document);
+    } else if (key == "metadata") {
+      status = ReadMetadata(value, where, &document);
+    } else if (key.empty() || key[0] != '_') {
+      status =
+          Refuse(where, absl::StrCat("unknown key \"", OneLine(key, 40),
+                                     "\"; allowed: id, text, metadata (an object for all else)"));
+    }
+    if (!status.ok()) return status;
+  }
+  if (!has_id) return Refuse(where, "\"id\" is missing");
+  if (!has_text) return Refuse(where, "\"text\" is missing");
+  return document;
+}
+
+std::string RejectedDocumentLine(const SourceDocument& document, const absl::Status& error) {
+  Json json{{"id", document.id}, {"text", document.text}};
+  for (const auto& [key, value] : document.metadata) {
+    std::visit([&, &name = key](const auto& v) { json["metadata"][name] = v; }, value);
+  }
+  json["_where"] = document.where;
+  json["_error"] = ErrorJson(error);
+  return Dump(json);
+}
+
+std::string RejectedRawLine(std::string_view line, const std::string& where,
+                            const absl::Status& error) {
+  return Dump(Json{{"_where", where}, {"_error", ErrorJson(error)}, {"_line", std::string(line)}});
+}
+
+}  // namespace msa::client

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace msa::client {
+
+using MetadataValue = std::variant<std::string, double, bool>;
+
+// A document as the user's files hold it.
+struct SourceDocument {
+  std::string id;
+  std::string text;
+  std::map<std::string, MetadataValue> metadata;
+  std::string where;  // "docs.jsonl:12" or "notes/a.md": where it stands, for messages
+};
+
+// One line of JSON Lines: an object with `id` (string or integer), `text` (string, not empty) and
+// optionally `metadata` (an object of strings, numbers and booleans). Keys that begin with "_" are
+// ignored, so that a file of rejects can be read again; any other key is an error.
+// INVALID_ARGUMENT: "WHERE: what is wrong and what is allowed".
+absl::StatusOr<SourceDocument> ParseDocumentLine(std::string_view line, const std::string& where);
+
+// The line that ParseDocumentLine reads as `document`, without the line break, with `_where` and
+// `_error` added.
+std::string RejectedDocumentLine(const SourceDocument& document, const absl::Status& error);
+// The same for a line that could not be read: only `_where`, `_error` and the line itself as
+// `_line`.
+std::string RejectedRawLine(std::string_view line, const std::string& where,
+                            const absl::Status& error);
+
+}  // namespace msa::client

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/cpp/active_calls.h"
+#include "client/cpp/retry_policy.h"
+#include "grpcpp/channel.h"
+#include "msa/v1/admin_service.grpc.pb.h"
+#include "msa/v1/memory_service.grpc.pb.h"
+#include "msa/v1/query_service.grpc.pb.h"
+
+namespace msa::client {
+
+struct ClientOptions {
+  std::string server = "127.0.0.1:7411";              // host:port, or unix:PATH
+  absl::Duration timeout = absl::InfiniteDuration();  // of each attempt of a call
+  RetryPolicy retry;
+};
+
+// A connection to one server. Requests and responses are the messages of proto/msa/v1, whose
+// comments give units and bounds. Errors carry what the server says about them (error_details.h); a
+// server that cannot be reached is UNAVAILABLE. Calls that fail with a hope are made again
+// (retry_policy.h). Thread-safe; every call blocks.
+class Client {
+ public:
+  // Connects with the first call. INVALID_ARGUMENT for an empty address.
+  static absl::StatusOr<std::unique_ptr<Client>> Create(ClientOptions options);
+
+  // ---- banks
+  absl::StatusOr<v1::Bank> CreateBank(const std::string& bank, const v1::BankSettings& settings);
+  absl::StatusOr<v1::Bank> GetBank(const std::string& bank);
+  absl::StatusOr<std::vector<v1::Bank>> ListBanks();
+  absl::Status DeleteBank(const std::string& bank, bool force);
+  absl::StatusOr<v1::BankStats> GetBankStats(const std::string& bank);
+
+  // ---- documents; adding them is IngestStream's (ingest_stream.h)
+  absl::StatusOr<v1::Document> GetDocument(const std::string& bank, const std::string& document_id,
+                                           bool with_text);
+  // All documents by id, page by page, until `on_document` returns false.
+  absl::Status ListDocuments(const std::string& bank, bool with_text,
+                             const std::function<bool(const v1::Document&)>& on_document);
+  // Any number of ids. An error leaves those that stood before the failed part deleted.
+  absl::StatusOr<v1::DeleteDocumentsResponse> DeleteDocuments(
+      const std::string& bank, const std::vector<std::string>& document_ids);
+
+  // ---- queries
+  // Hands every event of the answer to `on_event`, on this thread; returns the last one. Made again
+  // only as long as no event has come.
+  absl::StatusOr<v1::GenerateFinished> Generate(
+      const v1::GenerateRequest& request,
+      const std::function<void(const v1::GenerateResponse&)>& on_event);
+  absl::StatusOr<v1::RetrieveResponse> Retrieve(const v1::RetrieveRequest& request);
+  absl::StatusOr<v1::CountTokensResponse> CountTokens(const std::string& text);
+
+  // ---- the server
+  absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo();
+  // Whether grpc.health.v1.Health says SERVING. `service`: empty for the whole server. Never
+  // retried.
+  absl::StatusOr<bool> CheckHealth(const std::string& service);
+
+  // Ends all running calls and refuses later ones, with CANCELLED. Callable from any thread.
+  void Cancel() { calls_.CancelAll(); }
+
+ private:
+  friend class IngestStream;
+
+  explicit Client(ClientOptions options);
+
+  // Calls `attempt` until it succeeds, fails for good or may not be repeated.
+  absl::Status Retrying(bool repeatable,
+                        const std::function<grpc::Status(grpc::ClientContext*)>& attempt);
+
+  const ClientOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::MemoryService::Stub> memory_;
+  const std::unique_ptr<v1::QueryService::Stub> query_;
+  const std::unique_ptr<v1::AdminService::Stub> admin_;
+  ActiveCalls calls_;
+};
+
+}  // namespace msa::client

@@ -1,0 +1,330 @@
+#include "engine/memory/acceptance.h"
+
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "engine/memory/checksum.h"
+#include "engine/memory/document_rules.h"
+#include "engine/memory/metadata_json.h"
+#include "engine/memory/refusal.h"
+#include "kernels/core/status_macros.h"
+
+namespace msa::engine {
+namespace {
+
+constexpr int kMaxBatchDocuments = 256;
+constexpr absl::Duration kBatchTime = absl::Milliseconds(5);
+constexpr uint64_t kMaxNumber = std::numeric_limits<uint32_t>::max();
+
+// A damaged row concerns the request that meets it, not the transaction.
+absl::Status KeepDamage(const absl::Status& status, absl::Status* request_status) {
+  if (!absl::IsDataLoss(status)) return status;
+  *request_status = status;
+  return absl::OkStatus();
+}
+
+void Describe(const DocumentRow& row, IngestResult* result) {
+  result->number = row.number;
+  result->state = row.state;
+  result->num_tokens = row.num_tokens;
+  result->num_chunks = row.num_chunks;
+  result->revision = row.from_revision;
+}
+
+absl::Status NextNumber(const DocumentInput& document, uint64_t next_number, uint32_t* number) {
+  const uint64_t automatic = std::max<uint64_t>(next_number, kFirstDocumentNumber);
+  const uint64_t wanted = document.number.value_or(static_cast<uint32_t>(automatic));
+  if (next_number > kMaxNumber) {
+    return Refusal(absl::StatusCode::kResourceExhausted, "the bank has no document numbers left",
+                   "DOCUMENT_NUMBERS_EXHAUSTED");
+  }
+  if (wanted < next_number) {
+    return Refusal(absl::StatusCode::kInvalidArgument,
+                   absl::StrCat("number ", wanted, " may have been used, the lowest that is free is ",
+                                next_number),
+                   "DOCUMENT_NUMBER_USED", "documents.number",
+                   {{"limit", absl::StrCat(next_number)}, {"actual", absl::StrCat(wanted)}});
+  }
+  *number = static_cast<uint32_t>(wanted);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool Acceptance::takes_ingests() const {
+  return queue_->size() < parts_->options.max_pending_documents;
+}
+
+void Acceptance::RefuseAll(const absl::Status& status) {
+  for (DeleteRequest& request : parts_->inbox->TakeDeletes()) {
+    Bank::DeleteResult result;
+    result.status = status;
+    request.done(std::move(result));
+  }
+  while (std::optional<IngestRequest> request = parts_->inbox->PopIngest()) {
+    IngestResult result;
+    result.id = request->document.id;
+    result.status = status;
+    request->done(std::move(result));
+  }
+}
+
+void Acceptance::Run() {
+  if (!parts_->write_failure.ok()) {
+    RefuseAll(Refusal(absl::StatusCode::kUnavailable,
+                      absl::StrCat("the bank is read-only since a write failed: ",
+                                   parts_->write_failure.message()),
+                      "BANK_READ_ONLY"));
+    return;
+  }
+  std::vector<DeleteRequest> deletes = parts_->inbox->TakeDeletes();
+  if (deletes.empty() && !(takes_ingests() && parts_->inbox->has_ingests())) return;
+
+  Batch batch;
+  batch.next_number = parts_->next_number;
+  batch.revision = parts_->revision + 1;
+  absl::Status status = parts_->catalog->Begin();
+  for (DeleteRequest& request : deletes) {
+    Bank::DeleteResult result;
+    if (status.ok()) status = Delete(request.ids, &result, &batch);
+    batch.replies.push_back(ReplyTo(std::move(request.done), std::move(result)));
+  }
+  const absl::Duration end = parts_->clock->Monotonic() + kBatchTime;
+  for (int i = 0; i < kMaxBatchDocuments && takes_ingests(); ++i) {
+    std::optional<IngestRequest> request = parts_->inbox->PopIngest();
+    if (!request) break;
+    IngestResult result;
+    result.id = request->document.id;
+    if (status.ok()) status = Ingest(*request, &result, &batch);
+    batch.replies.push_back(
+        ReplyTo(std::move(request->done), request->level, std::move(result)));
+    if (parts_->clock->Monotonic() >= end) break;
+  }
+  if (status.ok() && batch.changes_catalog) {
+    status = Commit(batch);
+  } else {
+    parts_->catalog->Rollback();
+  }
+  if (status.ok()) {
+    TakeEffect(&batch);
+  } else {
+    parts_->NoteWriteFailure(status);
+    for (const Accepted& accepted : batch.accepted) {
+      parts_->admission->Release(accepted.row.num_tokens,
+                                 parts_->KeyBytes(accepted.row.num_chunks));
+    }
+  }
+  for (Reply& reply : batch.replies) reply(status);
+}
+
+absl::Status Acceptance::Delete(const std::vector<std::string>& ids, Bank::DeleteResult* result,
+                                Batch* batch) {
+  absl::flat_hash_set<std::string> seen;
+  result->revision = parts_->revision;
+  for (const std::string& id : ids) {
+    if (!seen.insert(id).second) continue;
+    const auto versions = parts_->catalog->VersionsOf(id);
+    if (!versions.ok()) {
+      MSA_RETURN_IF_ERROR(KeepDamage(versions.status(), &result->status));
+      continue;
+    }
+    if (versions->empty()) result->unknown_ids.push_back(id);
+    if (!versions->empty()) result->num_deleted += 1;
+    for (const DocumentRow& row : *versions) {
+      MSA_RETURN_IF_ERROR(Remove(row, batch));
+      if (row.state == DocumentState::kActive) result->revision = batch->revision;
+    }
+  }
+  return absl::OkStatus();
+}
+
+// A version that no query has ever seen leaves no trace.
+absl::Status Acceptance::Remove(const DocumentRow& row, Batch* batch) {
+  batch->changes_catalog = true;
+  batch->removed.push_back(row);
+  if (row.state != DocumentState::kActive) return parts_->catalog->Purge(row.number);
+  DocumentRow deleted = row;
+  deleted.state = DocumentState::kDeleted;
+  deleted.to_revision = batch->revision;
+  return parts_->catalog->Update(deleted);
+}
+
+absl::Status Acceptance::Ingest(const IngestRequest& request, IngestResult* result, Batch* batch) {
+  const BankStoreOptions& options = parts_->options;
+  result->status =
+      CheckDocument(request.document, options.max_text_bytes, options.max_metadata_bytes);
+  if (!result->status.ok()) return absl::OkStatus();
+  const auto versions = parts_->catalog->VersionsOf(request.document.id);
+  if (!versions.ok()) return KeepDamage(versions.status(), &result->status);
+  // A version that failed is no obstacle to the next attempt.
+  for (const DocumentRow& row : *versions) {
+    if (row.state == DocumentState::kFailed) continue;
+    MSA_RETURN_IF_ERROR(Compare(request, row, result, batch));
+    if (!result->status.ok() || result->number != 0) return absl::OkStatus();
+    break;
+  }
+  return Accept(request.document, *versions, result, batch);
+}
+
+// With the newest version: sets the result's number where no new version is needed.
+absl::Status Acceptance::Compare(const IngestRequest& request, const DocumentRow& current,
+                                 IngestResult* result, Batch* batch) {
+  const std::string& text = request.document.text;
+  bool same_text = current.text_bytes == static_cast<int64_t>(text.size()) &&
+                   current.text_hash == Checksum(text);
+  if (same_text) {
+    const auto stored = parts_->catalog->TextOf(current);
+    if (!stored.ok()) return KeepDamage(stored.status(), &result->status);
+    same_text = *stored == text;
+  }
+  const std::string metadata = ToJson(request.document.metadata);
+  if (same_text && metadata == current.metadata_json) {
+    Describe(current, result);
+    result->deduplicated = true;
+    return absl::OkStatus();
+  }
+  if (request.mode == IngestMode::kInsert) {
+    Describe(current, result);
+    result->status = Refusal(absl::StatusCode::kAlreadyExists,
+                             absl::StrCat("document \"", current.id,
+                                          "\" is there with another text or metadata"),
+                             "DOCUMENT_EXISTS", "documents.id");
+    return absl::OkStatus();
+  }
+  if (!same_text) return absl::OkStatus();
+  DocumentRow changed = current;
+  changed.metadata_json = metadata;
+  Describe(changed, result);
+  batch->changes_catalog = true;
+  for (Accepted& accepted : batch->accepted) {
+    if (accepted.row.number == changed.number) accepted.row = changed;
+  }
+  return parts_->catalog->Update(changed);
+}
+
+absl::Status Acceptance::Accept(const DocumentInput& document,
+                                const std::vector<DocumentRow>& versions, IngestResult* result,
+                                Batch* batch) {
+  DocumentRow row;
+  result->status = NextNumber(document, batch->next_number, &row.number);
+  if (!result->status.ok()) return absl::OkStatus();
+  // The number's digits are tokens too.
+  std::vector<int32_t> token_ids = parts_->encoder->Tokenize(row.number, document.text);
+  row.num_tokens = static_cast<int64_t>(token_ids.size());
+  row.num_chunks = parts_->geometry().ChunksOf(row.num_tokens);
+  result->status = CheckTokens(row.num_tokens, parts_->encoder->max_document_tokens());
+  if (result->status.ok()) {
+    result->status =
+        parts_->admission->Reserve(row.num_tokens, parts_->KeyBytes(row.num_chunks));
+  }
+  if (!result->status.ok()) return absl::OkStatus();
+  row.id = document.id;
+  row.metadata_json = ToJson(document.metadata);
+  row.text_bytes = static_cast<int64_t>(document.text.size());
+  row.text_hash = Checksum(document.text);
+  row.create_time = parts_->clock->Now();
+  batch->next_number = uint64_t{row.number} + 1;
+  batch->changes_catalog = true;
+  Describe(row, result);
+  batch->accepted.push_back({row, std::move(token_ids)});
+  for (const DocumentRow& version : versions) {
+    if (version.state == DocumentState::kFailed) MSA_RETURN_IF_ERROR(Remove(version, batch));
+  }
+  return parts_->catalog->Insert(row, document.text);
+}
+
+Acceptance::Reply Acceptance::ReplyTo(Bank::DeleteDone done, Bank::DeleteResult result) {
+  return [this, done = std::move(done),
+          result = std::move(result)](const absl::Status& status) mutable {
+    if (!status.ok()) {
+      result = {};
+      result.status = status;
+      done(std::move(result));
+      return;
+    }
+    const uint64_t revision = result.revision;
+    acknowledgements_->WhenVisible(
+        revision, [done = std::move(done),
+                   result = std::move(result)](const absl::Status& visible) mutable {
+          if (!visible.ok()) result.status = visible;
+          done(std::move(result));
+        });
+  };
+}
+
+Acceptance::Reply Acceptance::ReplyTo(Bank::IngestDone done, AcknowledgeAt level,
+                                      IngestResult result) {
+  return [this, level, done = std::move(done),
+          result = std::move(result)](const absl::Status& status) mutable {
+    if (result.status.ok() && !status.ok()) {
+      const std::string id = result.id;
+      result = {};
+      result.id = id;
+      result.status = status;
+    }
+    if (result.status.ok() && result.deduplicated) parts_->observer->DocumentDeduplicated();
+    if (!result.status.ok() || level == AcknowledgeAt::kAccepted) {
+      done(std::move(result));
+    } else if (result.state == DocumentState::kAccepted) {
+      acknowledgements_->WhenActive(std::move(result), std::move(done));
+    } else {
+      acknowledgements_->WhenVisible(
+          result.revision, [done = std::move(done),
+                            result](const absl::Status& visible) mutable {
+            result.status = visible;
+            done(std::move(result));
+          });
+    }
+  };
+}
+
+absl::Status Acceptance::Commit(const Batch& batch) {
+  bool retires = false;
+  for (const DocumentRow& row : batch.removed) retires |= row.state == DocumentState::kActive;
+  absl::Status status = parts_->catalog->PutCounters(
+      batch.next_number, retires ? batch.revision : parts_->revision);
+  if (status.ok()) return parts_->catalog->Commit();
+  parts_->catalog->Rollback();
+  return status;
+}
+
+void Acceptance::TakeEffect(Batch* batch) {
+  parts_->next_number = batch->next_number;
+  Publication publication;
+  publication.revision = batch->revision;
+  for (const DocumentRow& row : batch->removed) {
+    if (row.state == DocumentState::kActive) {
+      publication.retired.emplace_back(
+          parts_->ledger->Displace(row.number, row.num_chunks, row.num_tokens), row.number);
+      parts_->deleted_rows.emplace_back(batch->revision, row.number);
+    }
+    queue_->Cancel(row.number);
+    parts_->ledger->Change([&](BankStats& stats) {
+      stats.num_accepted -= row.state == DocumentState::kAccepted ? 1 : 0;
+      stats.num_failed -= row.state == DocumentState::kFailed ? 1 : 0;
+      stats.text_bytes -= row.text_bytes;
+    });
+  }
+  for (Accepted& accepted : batch->accepted) {
+    queue_->Add(accepted.row.number, accepted.row.num_tokens, std::move(accepted.token_ids));
+    parts_->ledger->Change([&](BankStats& stats) {
+      stats.num_accepted += 1;
+      stats.text_bytes += accepted.row.text_bytes;
+    });
+    parts_->observer->DocumentAccepted();
+  }
+  if (!publication.retired.empty()) {
+    parts_->revision = batch->revision;
+    parts_->Publish(std::move(publication));
+  }
+  for (const DocumentRow& row : batch->removed) {
+    acknowledgements_->Refused(row.number, DocumentState::kDeleted,
+                               Refusal(absl::StatusCode::kAborted,
+                                       "the document was deleted before it was ACTIVE", "DELETED"));
+  }
+}
+
+}  // namespace msa::engine

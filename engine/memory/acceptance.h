@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "engine/memory/acknowledgements.h"
+#include "engine/memory/bank_parts.h"
+#include "engine/memory/encoding_queue.h"
+
+namespace msa::engine {
+
+// The first stage of a bank's thread: takes deletes and ingests from the inbox and applies them to the catalog, many in one
+// transaction (group commit). Nothing outside the catalog changes and nobody gets a reply before the transaction is synced;
+// when it fails, all of its requests are refused.
+class Acceptance {
+ public:
+  Acceptance(BankParts* parts, EncodingQueue* queue, Acknowledgements* acknowledgements)
+      : parts_(parts), queue_(queue), acknowledgements_(acknowledgements) {}
+
+  // Ingests wait while so many documents wait for the encoder.
+  bool takes_ingests() const;
+
+  // One transaction: all deletes, and ingests for a few milliseconds while they are taken.
+  void Run();
+
+  // Replies `status` to all that is in the inbox.
+  void RefuseAll(const absl::Status& status);
+
+ private:
+  using Reply = absl::AnyInvocable<void(const absl::Status&)>;
+
+  struct Accepted {
+    DocumentRow row;
+    std::vector<int32_t> token_ids;
+  };
+  // What a transaction will have done once it is committed.
+  struct Batch {
+    uint64_t next_number = 0;
+    uint64_t revision = 0;  // of what queries no longer see
+    bool changes_catalog = false;
+    std::vector<Accepted> accepted;
+    std::vector<DocumentRow> removed;  // as they were
+    std::vector<Reply> replies;        // take the transaction's status
+  };
+
+  // These return an error of the catalog, which ends the transaction. What concerns one request alone is in its result.
+  absl::Status Delete(const std::vector<std::string>& ids, Bank::DeleteResult* result, Batch* batch);
+  absl::Status Ingest(const IngestRequest& request, IngestResult* result, Batch* batch);
+  absl::Status Compare(const IngestRequest& request, const DocumentRow& current, IngestResult* result, Batch* batch);
+  absl::Status Accept(const DocumentInput& document, const std::vector<DocumentRow>& versions, IngestResult* result,
+                      Batch* batch);
+  absl::Status Remove(const DocumentRow& row, Batch* batch);
+
+  Reply ReplyTo(Bank::DeleteDone done, Bank::DeleteResult result);
+  Reply ReplyTo(Bank::IngestDone done, AcknowledgeAt level, IngestResult result);
+  absl::Status Commit(const Batch& batch);
+  void TakeEffect(Batch* batch);
+
+  BankParts* const parts_;
+  EncodingQueue* const queue_;
+  Acknowledgements* const acknowledgements_;
+};
+
+}  // namespace msa::engine

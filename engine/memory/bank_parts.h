@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/memory/admission.h"
+#include "engine/memory/bank_inbox.h"
+#include "engine/memory/bank_ledger.h"
+#include "engine/memory/bank_store.h"
+#include "engine/memory/catalog.h"
+#include "engine/memory/segment_files.h"
+#include "engine/memory/visible_bank.h"
+
+namespace msa::engine {
+
+// What the stages of a bank's thread work on together. The members in the second group belong to that thread alone.
+struct BankParts {
+  std::string name;
+  BankStoreOptions options;
+  DocumentEncoder* encoder = nullptr;
+  Clock* clock = nullptr;
+  MemoryObserver* observer = nullptr;  // never null
+  std::shared_ptr<BankInbox> inbox;
+  std::shared_ptr<VisibleBank> visible;
+  std::shared_ptr<SegmentFiles> segments;
+  std::unique_ptr<BankLedger> ledger;
+
+  Catalog* catalog = nullptr;
+  std::unique_ptr<Admission> admission;
+  uint64_t next_number = 0;
+  uint64_t revision = 0;      // the newest committed; queries see it after the next step boundary
+  uint64_t next_segment = 1;  // file names are not used twice, also not after a failure
+  std::deque<std::pair<uint64_t, uint32_t>> deleted_rows;  // to_revision, number; ascending: to purge
+  absl::Status write_failure;                              // not ok: the bank is read-only
+
+  // After a write that failed. A full disk passes; anything else leaves the catalog or a file in doubt, and the bank stays
+  // read-only until it is opened again.
+  void NoteWriteFailure(const absl::Status& status) {
+    observer->ProblemFound(name, status);
+    if (!absl::IsResourceExhausted(status)) write_failure = status;
+  }
+
+  const MemoryGeometry& geometry() const { return options.geometry; }
+  int64_t KeyBytes(int64_t num_chunks) const {
+    return num_chunks * geometry().router_key_bytes_per_chunk();
+  }
+
+  // Makes a committed revision visible at the next step boundary. In the order of the revisions.
+  void Publish(Publication publication) {
+    encoder->AtStepBoundary(
+        [bank = visible, change = std::move(publication)]() mutable { bank->Publish(std::move(change)); });
+  }
+};
+
+}  // namespace msa::engine

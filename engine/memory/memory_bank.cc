@@ -1,0 +1,201 @@
+#include "engine/memory/memory_bank.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/memory/bank_loader.h"
+#include "engine/memory/refusal.h"
+#include "kernels/core/check.h"
+#include "kernels/core/status_macros.h"
+
+namespace msa::engine {
+
+absl::StatusOr<std::shared_ptr<MemoryBank>> MemoryBank::Open(const BankEnvironment& environment,
+                                                             const std::string& directory,
+                                                             std::unique_ptr<Catalog> catalog) {
+  std::shared_ptr<MemoryBank> bank(new MemoryBank(environment, directory, std::move(catalog)));
+  MSA_RETURN_IF_ERROR(bank->Load());
+  bank->thread_ = std::thread([running = bank.get()] { running->RunThread(); });
+  return bank;
+}
+
+MemoryBank::MemoryBank(const BankEnvironment& environment, const std::string& directory,
+                       std::unique_ptr<Catalog> catalog)
+    : environment_(environment),
+      settings_(catalog->settings()),
+      directory_(directory),
+      catalog_(std::move(catalog)),
+      token_budget_(absl::StrCat("token budget of bank \"", settings_.name, "\""), "tokens",
+                    "TOKEN_BUDGET_EXCEEDED", settings_.bank.token_budget),
+      queue_(&parts_),
+      acceptance_(&parts_, &queue_, &acknowledgements_),
+      segment_commit_(&parts_, &queue_, &acknowledgements_) {
+  const BankStoreOptions& options = environment_.options;
+  parts_.name = settings_.name;
+  parts_.options = options;
+  parts_.encoder = environment_.encoder;
+  parts_.clock = environment_.clock;
+  parts_.observer = environment_.observer;
+  parts_.inbox =
+      std::make_shared<BankInbox>(options.max_pending_documents, options.max_pending_bytes);
+  parts_.visible =
+      std::make_shared<VisibleBank>(options.geometry, options.num_shards, settings_.revision,
+                                    [inbox = parts_.inbox] { inbox->Poke(); });
+  parts_.segments = std::make_shared<SegmentFiles>(environment_.files(),
+                                                   absl::StrCat(directory, "/", kSegmentsName));
+  parts_.ledger = std::make_unique<BankLedger>(options.num_shards);
+  parts_.catalog = catalog_.get();
+  parts_.admission =
+      std::make_unique<Admission>(&token_budget_, environment_.router_key_budget.get());
+  parts_.next_number = settings_.next_number;
+  parts_.revision = settings_.revision;
+}
+
+MemoryBank::~MemoryBank() {
+  CloseCatalog();
+  if (is_removed_) environment_.files()->RemoveDirectoryTree(directory_).IgnoreError();
+}
+
+absl::Status MemoryBank::Load() { return BankLoader(&parts_, &queue_).Load(); }
+
+void MemoryBank::RunThread() {
+  absl::Duration sleep = absl::ZeroDuration();
+  while (true) {
+    const bool is_idle = queue_.nothing_in_flight() && queue_.encoded().empty() &&
+                         !acknowledgements_.waits_for_revision();
+    const bool takes_ingests = acceptance_.takes_ingests() || !parts_.write_failure.ok();
+    if (!parts_.inbox->Wait(takes_ingests, is_idle, sleep)) break;
+    sleep = DoRound();
+  }
+  acceptance_.RefuseAll(
+      Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING"));
+  acknowledgements_.Stop();
+}
+
+absl::Duration MemoryBank::DoRound() {
+  acceptance_.Run();
+  for (const uint32_t number : parts_.inbox->TakeDamaged()) segment_commit_.EncodeAgain(number);
+  for (EncodeResult& result : parts_.inbox->TakeEncoded()) {
+    const auto failure = queue_.Receive(std::move(result));
+    if (failure) segment_commit_.Fail(*failure);
+  }
+  for (const EncodingQueue::Failure& failure : queue_.Submit()) segment_commit_.Fail(failure);
+  if (segment_commit_.TimeUntilDue() <= absl::ZeroDuration()) segment_commit_.Run();
+  const bool purges_more = segment_commit_.Purge();
+  acknowledgements_.Visible(parts_.visible->revision());
+  if (!parts_.write_failure.ok()) acknowledgements_.AllRefused(parts_.write_failure);
+  if (purges_more) return absl::ZeroDuration();
+  return std::max(segment_commit_.TimeUntilDue(), absl::ZeroDuration());
+}
+
+void MemoryBank::Stop() {
+  MSA_CHECK(thread_.get_id() != std::this_thread::get_id(), "not from a callback of the bank");
+  parts_.inbox->Close();
+  if (thread_.joinable()) thread_.join();
+}
+
+void MemoryBank::CloseCatalog() {
+  const std::unique_lock lock(catalog_mutex_);
+  parts_.catalog = nullptr;
+  catalog_.reset();
+}
+
+absl::Status MemoryBank::MoveToBeRemoved(const std::string& directory) {
+  const std::unique_lock lock(catalog_mutex_);
+  parts_.catalog = nullptr;
+  catalog_.reset();
+  const absl::Status moved = environment_.files()->Rename(directory_, directory);
+  if (moved.ok()) {
+    directory_ = directory;
+    is_removed_ = true;
+    parts_.segments->MovedTo(absl::StrCat(directory, "/", kSegmentsName));
+  }
+  auto catalog = Catalog::Open(*environment_.vfs, absl::StrCat(directory_, "/", kCatalogName));
+  if (catalog.ok()) catalog_ = *std::move(catalog);
+  return moved;
+}
+
+BankInfo MemoryBank::Info() const {
+  BankInfo info;
+  info.name = settings_.name;
+  info.settings = settings_.bank;
+  info.revision = parts_.visible->revision();
+  info.create_time = settings_.create_time;
+  info.dtype = settings_.geometry.dtype;
+  info.model_fingerprint = settings_.geometry.model_fingerprint;
+  return info;
+}
+
+BankStats MemoryBank::Stats() const {
+  BankStats stats = parts_.ledger->stats();
+  stats.reserved_tokens = token_budget_.reserved();
+  stats.revision = parts_.visible->revision();
+  return stats;
+}
+
+void MemoryBank::Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level,
+                        IngestDone done) {
+  IngestRequest request{std::move(document), mode, level, std::move(done)};
+  const absl::Status status = parts_.inbox->PushIngest(request);
+  if (status.ok()) return;
+  IngestResult result;
+  result.id = request.document.id;
+  result.status = status;
+  request.done(std::move(result));
+}
+
+void MemoryBank::Delete(std::vector<std::string> ids, DeleteDone done) {
+  DeleteRequest request{std::move(ids), std::move(done)};
+  const absl::Status status = parts_.inbox->PushDelete(request);
+  if (status.ok()) return;
+  DeleteResult result;
+  result.status = status;
+  request.done(std::move(result));
+}
+
+template <class Query>
+auto MemoryBank::WithCatalog(Query query) const
+    -> decltype(query(std::declval<const Catalog&>())) {
+  const std::shared_lock lock(catalog_mutex_);
+  if (catalog_ == nullptr) {
+    return Refusal(absl::StatusCode::kUnavailable, "the bank is closed", "STOPPING");
+  }
+  return query(*catalog_);
+}
+
+absl::StatusOr<DocumentInfo> MemoryBank::Get(const std::string& id, bool with_text) const {
+  MSA_ASSIGN_OR_RETURN(DocumentInfo info, WithCatalog([&](const Catalog& catalog) {
+    return catalog.FindNewest(id, with_text);
+  }));
+  info.shard = parts_.ledger->RankOf(info.number);
+  return info;
+}
+
+absl::StatusOr<std::vector<DocumentInfo>> MemoryBank::List(const std::string& after_id,
+                                                           int64_t limit, bool with_text) const {
+  MSA_ASSIGN_OR_RETURN(auto infos, WithCatalog([&](const Catalog& catalog) {
+    return catalog.ListAfter(after_id, limit, with_text);
+  }));
+  for (DocumentInfo& info : infos) info.shard = parts_.ledger->RankOf(info.number);
+  return infos;
+}
+
+absl::StatusOr<std::vector<DocumentInfo>> MemoryBank::Read(absl::Span<const uint32_t> numbers,
+                                                           const BankPin& pin,
+                                                           bool with_text) const {
+  MSA_ASSIGN_OR_RETURN(auto infos, WithCatalog([&](const Catalog& catalog) {
+    return catalog.ReadAt(numbers, pin.revision(), with_text);
+  }));
+  for (DocumentInfo& info : infos) info.shard = parts_.ledger->RankOf(info.number);
+  return infos;
+}
+
+std::unique_ptr<BankPin> MemoryBank::Pin() { return parts_.visible->Pin(); }
+int MemoryBank::num_shards() const { return parts_.options.num_shards; }
+const Shard& MemoryBank::shard(int rank) const {
+  return parts_.visible->shards()[static_cast<size_t>(rank)];
+}
+
+}  // namespace msa::engine

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <memory>
+#include <shared_mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "engine/memory/acceptance.h"
+#include "engine/memory/bank.h"
+#include "engine/memory/bank_parts.h"
+#include "engine/memory/segment_commit.h"
+
+namespace msa::engine {
+
+// What the banks of a store share.
+struct BankEnvironment {
+  BankStoreOptions options;
+  DocumentEncoder* encoder = nullptr;
+  Clock* clock = nullptr;
+  MemoryObserver* observer = nullptr;  // never null
+  std::shared_ptr<const CatalogVfs> vfs;
+  std::shared_ptr<Budget> router_key_budget;
+
+  FileSystem* files() const { return vfs->file_system(); }
+};
+
+// A bank over a directory: one thread that does all the writing, in the stages Acceptance, EncodingQueue and SegmentCommit;
+// readers use the catalog's reading connection and the ledger.
+class MemoryBank : public Bank {
+ public:
+  static constexpr char kCatalogName[] = "catalog.sqlite";
+  static constexpr char kSegmentsName[] = "segments";
+
+  // `catalog` is that of `directory`, of this model. Loads everything and starts the thread: Stop it.
+  static absl::StatusOr<std::shared_ptr<MemoryBank>> Open(const BankEnvironment& environment,
+                                                          const std::string& directory,
+                                                          std::unique_ptr<Catalog> catalog);
+  ~MemoryBank() override;
+
+  BankInfo Info() const override;
+  BankStats Stats() const override;
+  void Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level, IngestDone done) override;
+  void Delete(std::vector<std::string> ids, DeleteDone done) override;
+  absl::StatusOr<DocumentInfo> Get(const std::string& id, bool with_text) const override;
+  absl::StatusOr<std::vector<DocumentInfo>> List(const std::string& after_id, int64_t limit,
+                                                 bool with_text) const override;
+  absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t> numbers, const BankPin& pin,
+                                                 bool with_text) const override;
+  std::unique_ptr<BankPin> Pin() override;
+  int num_shards() const override;
+  const Shard& shard(int rank) const override;
+
+  void RefuseIngest() { parts_.inbox->RefuseIngest(); }
+  bool WaitIdle(absl::Duration timeout) { return parts_.inbox->WaitIdle(timeout); }
+
+  // Refuses everything and ends the thread, before this object goes. Not from a callback of the bank.
+  void Stop();
+  // After Stop: reads are UNAVAILABLE from now on.
+  void CloseCatalog();
+  // After Stop: the directory becomes `directory` and is removed with this object; until then reads go on.
+  absl::Status MoveToBeRemoved(const std::string& directory);
+
+ private:
+  MemoryBank(const BankEnvironment& environment, const std::string& directory, std::unique_ptr<Catalog> catalog);
+  absl::Status Load();
+  void RunThread();
+  // One round of everything; how long the thread may sleep then.
+  absl::Duration DoRound();
+  template <class Query>
+  auto WithCatalog(Query query) const -> decltype(query(std::declval<const Catalog&>()));
+
+  const BankEnvironment environment_;
+  const CatalogSettings settings_;  // as opened: the counters are the parts'
+  std::string directory_;
+  bool is_removed_ = false;
+  mutable std::shared_mutex catalog_mutex_;  // held shared by readers, unique to close
+  std::unique_ptr<Catalog> catalog_;
+  Budget token_budget_;
+  BankParts parts_;
+  EncodingQueue queue_;
+  Acknowledgements acknowledgements_;
+  Acceptance acceptance_;
+  SegmentCommit segment_commit_;
+  std::thread thread_;
+};
+
+}  // namespace msa::engine

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "engine/memory/document_encoder.h"
+#include "kernels/ops/score_chunks.h"
+
+namespace msa::engine {
+
+class SegmentReader;
+
+// One rank's part of one bank: router keys in memory, content where the segments are. Routing keys live in append-only
+// extents; deleted and superseded documents stay in them, invisible, until the bank is compacted or opened again.
+//
+// Threads: the mutators run between steps only (DocumentEncoder::AtStepBoundary); the readers run inside steps, on any rank's
+// thread, or between steps.
+class Shard {
+ public:
+  explicit Shard(const MemoryGeometry& geometry);
+  ~Shard();
+  Shard(Shard&&) noexcept;
+  Shard& operator=(Shard&&) = delete;
+
+  // ---- readers
+  // What ScoreChunks takes, for one MSA layer (index into ModelConfig::msa_layers). Valid until the next mutation.
+  absl::Span<const kernels::KeyExtent> RouterKeys(int msa_index) const;
+  // Chunks of a document of this shard, visible or not; 0 when it is not here.
+  int64_t NumChunks(uint32_t number) const;
+  // The document's content of one layer, [C, 2 (key, value), kv_width] in the bank dtype, read from its segment and
+  // verified against its checksum. `out` has exactly that size. DATA_LOSS names segment and document.
+  absl::Status ReadContent(uint32_t number, int msa_index, absl::Span<std::byte> out) const;
+
+  int64_t num_chunks() const;         // with tombstones
+  int64_t num_documents() const;      // with tombstones
+  int64_t resident_bytes() const;     // router keys and tables; not what extents hold ready and nobody has touched
+  int64_t largest_document_chunks() const;
+
+  // ---- mutators
+  struct Addition {
+    uint32_t number = 0;
+    uint64_t from_revision = 0;
+    int64_t num_chunks = 0;
+    std::vector<std::byte> router_keys;  // [layer, C, kv_width]
+    std::shared_ptr<const SegmentReader> segment;
+    int64_t document_in_segment = 0;
+  };
+  void Add(std::vector<Addition> additions);
+  // Nothing where the number is not here. A document that was retired may be added again: its content is then read from the
+  // new place.
+  void Retire(uint32_t number, uint64_t to_revision);
+
+ private:
+  struct Extent;
+  struct Location {
+    uint32_t extent = 0;
+    uint32_t index = 0;  // in the extent
+    uint32_t num_chunks = 0;
+    uint32_t document_in_segment = 0;
+    std::shared_ptr<const SegmentReader> segment;
+  };
+  Extent& ExtentFor(int64_t num_chunks);
+  void UpdateViews(size_t extent_index);
+
+  MemoryGeometry geometry_;
+  std::vector<std::unique_ptr<Extent>> extents_;
+  std::vector<std::vector<kernels::KeyExtent>> views_;  // [layer][extent]
+  absl::flat_hash_map<uint32_t, Location> locations_;
+  int64_t num_chunks_ = 0;
+  int64_t num_documents_ = 0;
+  int64_t largest_document_chunks_ = 0;
+};
+
+}  // namespace msa::engine

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "engine/memory/bank.h"
+#include "engine/memory/shard.h"
+
+namespace msa::engine {
+
+// A change of what queries see, all of it at one revision.
+struct Publication {
+  uint64_t revision = 0;
+  std::vector<std::vector<Shard::Addition>> additions;  // [R]
+  std::vector<std::pair<int, uint32_t>> retired;        // rank, number
+};
+
+// What queries see of a bank: its shards, the revision they stand at, and the revisions that queries hold. Shards change in
+// Publish alone.
+class VisibleBank : public std::enable_shared_from_this<VisibleBank> {
+ public:
+  // `changed` is called after every publication and when an oldest pin goes; on any thread, must not block.
+  VisibleBank(const MemoryGeometry& geometry, int num_shards, uint64_t revision, std::function<void()> changed);
+
+  std::vector<Shard>& shards() { return shards_; }  // see Shard for threads
+
+  // Between steps only.
+  void Publish(Publication publication);
+
+  // ---- any thread
+  uint64_t revision() const;
+  uint64_t oldest_revision() const;  // that a query, running or coming, may be at
+  std::unique_ptr<BankPin> Pin();
+
+ private:
+  class RevisionPin;
+  void Unpin(uint64_t revision);
+
+  const std::function<void()> changed_;
+  std::vector<Shard> shards_;  // [R]
+  mutable std::mutex mutex_;
+  uint64_t revision_;               // under mutex_
+  std::multiset<uint64_t> pinned_;  // under mutex_
+};
+
+}  // namespace msa::engine

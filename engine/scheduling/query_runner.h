@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/engine_observer.h"
+#include "engine/model/model_config.h"
+#include "engine/scheduling/background_worker.h"
+#include "engine/scheduling/query.h"
+#include "engine/scheduling/rank_team.h"
+
+namespace msa::engine {
+
+// Moves queries through their states: a round starts when its rows fit, tokens decide what comes next, ends are reported.
+// Everything but the background tasks runs on the scheduler's thread, between steps.
+class QueryRunner {
+ public:
+  // `wake`: tells the scheduler, from any thread, that a query left kAssembling.
+  QueryRunner(const ModelConfig* config, int64_t template_rows, RankTeam* team, Clock* clock, EngineObserver* observer,
+              std::function<void()> wake);
+
+  // Pages that the query's next round needs on its rank. Exact for local rows; memory is bounded by k documents as large as
+  // the bank's largest. Read between steps.
+  int64_t PagesForRound(const Query& query) const;
+  // What can never fit: positions beyond the model's, or more pages than a rank has.
+  absl::Status CheckFits(const Query& query) const;
+
+  // kWaiting -> kPrefill if a rank has the pages. Ends the query if it can never fit.
+  bool TryStartRound(const std::shared_ptr<Query>& query);
+  // After a step that had the query in it: chose a token, finished routing, or failed.
+  void AfterStep(const std::shared_ptr<Query>& query);
+  // Those whose assembly is over since the last call.
+  std::vector<std::shared_ptr<Query>> TakeAssembled();
+  // kAssembling is over: kWaiting with the next prompt, or finished.
+  void AfterAssembly(const std::shared_ptr<Query>& query);
+  // Ends the query with an error and frees its pages. Not while it is kAssembling.
+  void Fail(const std::shared_ptr<Query>& query, absl::Status status);
+
+ private:
+  void OnToken(const std::shared_ptr<Query>& query);
+  void StartJob(Query* query, std::vector<int32_t> token_ids);
+  void PrepareAnswerBlock(Query* query);
+  void ReportRound(const std::shared_ptr<Query>& query);
+  void Assemble(const std::shared_ptr<Query>& query);
+  void Finish(const std::shared_ptr<Query>& query);
+  void EmitText(Query* query);
+  void ReleasePages(Query* query);
+
+  const ModelConfig* config_;
+  int64_t template_rows_;
+  RankTeam* team_;
+  Clock* clock_;
+  EngineObserver* observer_;
+  std::function<void()> wake_;
+  std::mutex assembled_mutex_;
+  std::vector<std::shared_ptr<Query>> assembled_;
+  BackgroundWorker worker_;  // last: its tasks use the rest
+};
+
+// The union of a round's selections, best layer score first (ties: lower number), without ids.
+std::vector<RoutedDocument> UnionOfSelections(const ModelConfig& config, const std::vector<Selection>& selections);
+std::vector<LayerSelection> LayersOf(const ModelConfig& config, const std::vector<Selection>& selections);
+// Fills in ids (and texts) that the pin may see.
+absl::Status LookUpDocuments(const Bank& bank, const BankPin& pin, bool with_text, std::vector<RoutedDocument>* documents);
+
+}  // namespace msa::engine

@@ -1,0 +1,404 @@
+#include "engine/scheduling/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/core/error_detail.h"
+
+namespace msa::engine {
+namespace {
+
+constexpr int64_t kEncodeBatchTokens = 512;  // short documents share a job up to this
+constexpr absl::Duration kStalledPoll = absl::Milliseconds(20);
+
+absl::Status Unavailable(std::string_view why) {
+  return kernels::WithDetail(absl::UnavailableError(std::string(why)),
+                             {.reason = "UNAVAILABLE", .field = "", .metadata = {}, .retry_after = absl::Seconds(1)});
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const ModelConfig* config, const MemoryGeometry& geometry, int64_t template_rows, RankTeam* team,
+                     const SchedulerOptions& options, Clock* clock, EngineObserver* observer)
+    : config_(config),
+      geometry_(geometry),
+      team_(team),
+      options_(options),
+      clock_(clock),
+      observer_(observer),
+      planner_(config, team->size(), options.slice_time),
+      encode_jobs_(static_cast<size_t>(team->size())),
+      runner_(config, template_rows, team, clock, observer, [this] { Wake(); }),
+      thread_([this] { Loop(); }) {}
+
+Scheduler::~Scheduler() { Stop(); }
+
+absl::Status Scheduler::Submit(std::shared_ptr<Query> query) {
+  const auto tokens = static_cast<int64_t>(query->prompt.token_ids.size());
+  {
+    std::lock_guard lock(mutex_);
+    if (!healthy_) return Unavailable("the engine failed and is restarting");
+    if (draining_ || stop_) return Unavailable("the server is shutting down");
+    if (queued_requests_ >= options_.max_queued_requests || queued_tokens_ + tokens > options_.max_queued_tokens) {
+      return kernels::WithDetail(
+          absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", queued_requests_, " requests and ",
+                                                    queued_tokens_, " tokens wait, at most ",
+                                                    options_.max_queued_requests, " and ",
+                                                    options_.max_queued_tokens, " may")),
+          {.reason = "QUEUE_FULL",
+           .field = "",
+           .metadata = {{"limit", absl::StrCat(options_.max_queued_requests)},
+                        {"actual", absl::StrCat(queued_requests_)}},
+           .retry_after = absl::Seconds(1)});
+    }
+    ++queued_requests_;
+    queued_tokens_ += tokens;
+    ++num_queries_;
+    submitted_.push_back(std::move(query));
+    woken_ = true;
+  }
+  wake_.notify_one();
+  return absl::OkStatus();
+}
+
+void Scheduler::Cancel(Query* query) {
+  query->cancelled.store(true);
+  Wake();
+}
+
+void Scheduler::Encode(std::vector<int32_t> token_ids, DocumentEncoder::EncodeDone done) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!stopped_ && healthy_) {
+      encode_inbox_.push_back({std::move(token_ids), std::move(done)});
+      done = nullptr;
+      woken_ = true;
+    }
+  }
+  if (done) {
+    done(absl::CancelledError("the engine has stopped"));
+    return;
+  }
+  wake_.notify_one();
+}
+
+void Scheduler::AtStepBoundary(absl::AnyInvocable<void()> change) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!stopped_) {
+      changes_.push_back(std::move(change));
+      change = nullptr;
+      woken_ = true;
+    }
+  }
+  if (change) {
+    change();
+    return;
+  }
+  wake_.notify_one();
+}
+
+void Scheduler::Wake() {
+  {
+    std::lock_guard lock(mutex_);
+    woken_ = true;
+  }
+  wake_.notify_one();
+}
+
+void Scheduler::Drain(absl::Duration grace) {
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  idle_.wait_for(lock, absl::ToChronoNanoseconds(grace), [this] { return num_queries_ == 0; });
+}
+
+void Scheduler::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+    woken_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Scheduler::healthy() const {
+  std::lock_guard lock(mutex_);
+  return healthy_;
+}
+
+int64_t Scheduler::num_running() const {
+  std::lock_guard lock(mutex_);
+  return num_queries_ - queued_requests_;
+}
+
+int64_t Scheduler::num_waiting() const {
+  std::lock_guard lock(mutex_);
+  return queued_requests_;
+}
+
+int64_t Scheduler::reserved_pages() const {
+  std::lock_guard lock(mutex_);
+  return reserved_pages_;
+}
+
+void Scheduler::Loop() {
+  while (true) {
+    TakeInbox();
+    bool stop;
+    {
+      std::lock_guard lock(mutex_);
+      stop = stop_;
+    }
+    if (stop) break;
+    Step();
+  }
+  FailEverything(Unavailable("the server is shutting down"));
+}
+
+void Scheduler::TakeInbox() {
+  std::unique_lock lock(mutex_);
+  int64_t reserved = 0;
+  for (int r = 0; r < team_->size(); ++r) reserved += team_->rank(r).pool().reserved_pages();
+  reserved_pages_ = reserved;
+  num_queries_ = static_cast<int64_t>(queries_.size() + submitted_.size());
+  if (num_queries_ == 0) idle_.notify_all();
+  if (!progressed_) {
+    const absl::Duration idle = IdleTime();
+    const auto ready = [this] { return woken_; };
+    if (idle == absl::InfiniteDuration()) {
+      wake_.wait(lock, ready);
+    } else {
+      wake_.wait_for(lock, absl::ToChronoNanoseconds(idle), ready);
+    }
+  }
+  woken_ = false;
+  for (std::shared_ptr<Query>& query : submitted_) queries_.push_back(std::move(query));
+  submitted_.clear();
+  std::move(encode_inbox_.begin(), encode_inbox_.end(), std::back_inserter(encodes_));
+  encode_inbox_.clear();
+  std::deque<absl::AnyInvocable<void()>> changes = std::exchange(changes_, {});
+  lock.unlock();
+  for (absl::AnyInvocable<void()>& change : changes) change();
+}
+
+absl::Duration Scheduler::IdleTime() const {
+  absl::Duration idle = absl::InfiniteDuration();
+  const absl::Time now = clock_->Now();
+  for (const std::shared_ptr<Query>& query : queries_) {
+    if (query->stalled_since != absl::ZeroDuration()) idle = std::min(idle, kStalledPoll);
+    idle = std::min(idle, std::max(query->deadline - now, absl::Milliseconds(1)));
+  }
+  return idle;
+}
+
+void Scheduler::Step() {
+  progressed_ = false;
+  for (const std::shared_ptr<Query>& query : runner_.TakeAssembled()) runner_.AfterAssembly(query);
+  ReapQueries();
+  StartRounds();
+  FormEncodeJobs();
+  const StepPlan plan = BuildPlan();
+  if (!plan.empty()) {
+    progressed_ = true;
+    const absl::Duration start = clock_->Monotonic();
+    const std::vector<RankReport> reports = team_->Execute(plan);
+    AfterStep(plan, reports, clock_->Monotonic() - start);
+  }
+  std::erase_if(queries_, [](const auto& query) { return query->state == Query::State::kFinished; });
+}
+
+void Scheduler::ReapQueries() {
+  const absl::Time now = clock_->Now();
+  const absl::Duration monotonic = clock_->Monotonic();
+  for (const std::shared_ptr<Query>& query : queries_) {
+    if (query->state == Query::State::kAssembling || query->state == Query::State::kFinished) continue;
+    const bool was_started = query->started;
+    const bool stalled = query->events != nullptr && query->events->full();
+    if (!stalled) query->stalled_since = absl::ZeroDuration();
+    if (stalled && query->stalled_since == absl::ZeroDuration()) query->stalled_since = monotonic;
+    if (query->cancelled.load()) {
+      runner_.Fail(query, absl::CancelledError("the client cancelled the request"));
+    } else if (now >= query->deadline) {
+      runner_.Fail(query, kernels::WithDetail(
+                              absl::DeadlineExceededError(absl::StrCat(
+                                  "the deadline passed while the request was ", was_started ? "running" : "queued")),
+                              {.reason = "DEADLINE_EXCEEDED",
+                               .field = "",
+                               .metadata = {{"phase", was_started ? "running" : "queued"}},
+                               .retry_after = {}}));
+    } else if (stalled && monotonic - query->stalled_since >= options_.stalled_reader_timeout) {
+      runner_.Fail(query, absl::ResourceExhaustedError(
+                              absl::StrCat("the stream was not read for ",
+                                           absl::FormatDuration(options_.stalled_reader_timeout))));
+    }
+    if (query->state != Query::State::kFinished) continue;
+    progressed_ = true;
+    if (was_started) continue;
+    std::lock_guard lock(mutex_);
+    --queued_requests_;
+    queued_tokens_ -= static_cast<int64_t>(query->prompt.token_ids.size());
+  }
+}
+
+void Scheduler::StartRounds() {
+  // A round that does not fit keeps its turn: later ones may not overtake it for ever.
+  for (const std::shared_ptr<Query>& query : queries_) {
+    if (query->state != Query::State::kWaiting || !query->started) continue;
+    if (!runner_.TryStartRound(query)) return;
+    progressed_ = true;
+  }
+  const auto busy = [](const auto& query) { return query->started && query->state != Query::State::kFinished; };
+  int64_t running = std::count_if(queries_.begin(), queries_.end(), busy);
+  for (const std::shared_ptr<Query>& query : queries_) {
+    if (query->state != Query::State::kWaiting || query->started) continue;
+    if (running >= options_.max_running || !runner_.TryStartRound(query)) return;
+    ++running;
+    progressed_ = true;
+    std::lock_guard lock(mutex_);
+    --queued_requests_;
+    queued_tokens_ -= static_cast<int64_t>(query->prompt.token_ids.size());
+  }
+}
+
+void Scheduler::FormEncodeJobs() {
+  for (std::unique_ptr<EncodeJob>& job : encode_jobs_) {
+    if (job != nullptr || encodes_.empty()) continue;
+    job = std::make_unique<EncodeJob>();
+    job->started = clock_->Monotonic();
+    job->doc_offsets.push_back(0);
+    while (!encodes_.empty()) {
+      EncodeRequest& request = encodes_.front();
+      const auto tokens = static_cast<int64_t>(request.token_ids.size());
+      if (!job->documents.empty() && job->num_rows() + tokens > kEncodeBatchTokens) break;
+      EncodedDocument& document = job->documents.emplace_back();
+      document.num_tokens = tokens;
+      document.num_chunks = geometry_.ChunksOf(tokens);
+      document.router_keys.resize(static_cast<size_t>(document.num_chunks * geometry_.router_key_bytes_per_chunk()));
+      document.content.resize(static_cast<size_t>(document.num_chunks * geometry_.content_bytes_per_chunk()));
+      for (int32_t i = 0; i < tokens; ++i) job->positions.push_back(i);
+      job->token_ids.insert(job->token_ids.end(), request.token_ids.begin(), request.token_ids.end());
+      job->doc_offsets.push_back(job->num_rows());
+      job->done.push_back(std::move(request.done));
+      encodes_.pop_front();
+    }
+    const auto rows = static_cast<size_t>(job->num_rows());
+    const auto kv_rows = rows * static_cast<size_t>(config_->kv_width());
+    job->hidden.resize(rows * static_cast<size_t>(config_->hidden_size));
+    job->query.resize(rows * static_cast<size_t>(config_->query_width()));
+    job->key.resize(kv_rows);
+    job->value.resize(kv_rows);
+    job->router_key.resize(config_->decouple_router ? kv_rows : 0);
+  }
+}
+
+StepPlan Scheduler::BuildPlan() {
+  const auto ranks = static_cast<size_t>(team_->size());
+  std::vector<std::vector<Query*>> prefills(ranks), decodes(ranks);
+  std::vector<std::vector<EncodeJob*>> encodes(ranks);
+  for (const std::shared_ptr<Query>& query : queries_) {
+    const auto rank = static_cast<size_t>(query->rank);
+    if (query->state == Query::State::kPrefill) prefills[rank].push_back(query.get());
+    if (query->state == Query::State::kDecode && query->stalled_since == absl::ZeroDuration()) {
+      decodes[rank].push_back(query.get());
+    }
+  }
+  for (size_t r = 0; r < ranks; ++r) {
+    if (encode_jobs_[r] != nullptr) encodes[r].push_back(encode_jobs_[r].get());
+  }
+  return planner_.Plan(prefills, encodes, decodes);
+}
+
+void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& reports, absl::Duration elapsed) {
+  double row_layers = 0;
+  int64_t prefill_rows = 0, encode_rows = 0, decode_rows = 0;
+  absl::Duration slice_time;
+  for (int r = 0; r < team_->size(); ++r) {
+    const RankReport& report = reports[static_cast<size_t>(r)];
+    if (!report.status.ok()) {
+      {
+        std::lock_guard lock(mutex_);
+        healthy_ = false;
+      }
+      FailEverything(Unavailable(absl::StrCat("shard ", r, " failed: ", std::string(report.status.message()))));
+      return;
+    }
+    row_layers += report.row_layers;
+    slice_time += report.slice_time;
+    prefill_rows += report.prefill_rows;
+    encode_rows += report.encode_rows;
+    decode_rows += static_cast<int64_t>(plan.decode[static_cast<size_t>(r)].size());
+    if (report.route.scored_chunks > 0) {
+      observer_->ShardScored(r, report.route.scored_chunks, report.route.score_time);
+    }
+    if (report.route.fetched_bytes > 0) {
+      observer_->ContentFetched(report.route.fetched_bytes, report.route.fetch_time);
+    }
+  }
+  // Ranks run side by side: the wall time of their slices is about the mean of theirs.
+  planner_.Learn(row_layers, slice_time / team_->size());
+  observer_->StepDone(decode_rows, prefill_rows, encode_rows, elapsed);
+  FinishEncodeJobs();
+  std::vector<const Query*> decoded;
+  for (const auto& rows : plan.decode) decoded.insert(decoded.end(), rows.begin(), rows.end());
+  for (const std::shared_ptr<Query>& query : queries_) {
+    const bool stepped = query->state == Query::State::kPrefill ||
+                         std::find(decoded.begin(), decoded.end(), query.get()) != decoded.end();
+    if (stepped) runner_.AfterStep(query);
+  }
+}
+
+void Scheduler::FinishEncodeJobs() {
+  for (std::unique_ptr<EncodeJob>& job : encode_jobs_) {
+    if (job == nullptr || !job->finished) continue;
+    const std::unique_ptr<EncodeJob> finished = std::exchange(job, nullptr);
+    const absl::Duration elapsed = clock_->Monotonic() - finished->started;
+    for (size_t i = 0; i < finished->documents.size(); ++i) {
+      observer_->DocumentEncoded(finished->documents[i].num_tokens, elapsed);
+      finished->done[i](std::move(finished->documents[i]));
+    }
+  }
+}
+
+void Scheduler::FailEverything(const absl::Status& status) {
+  // Assemblies in flight come back first: until then the query is theirs.
+  while (true) {
+    for (const std::shared_ptr<Query>& query : runner_.TakeAssembled()) query->state = Query::State::kWaiting;
+    bool assembling = false;
+    for (const std::shared_ptr<Query>& query : queries_) {
+      if (query->state == Query::State::kAssembling) assembling = true;
+      else if (query->state != Query::State::kFinished) runner_.Fail(query, status);
+    }
+    if (!assembling) break;
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [this] { return woken_; });
+    woken_ = false;
+  }
+  std::deque<absl::AnyInvocable<void()>> changes;
+  std::deque<std::shared_ptr<Query>> submitted;
+  {
+    std::lock_guard lock(mutex_);
+    if (stop_) stopped_ = true;
+    changes = std::exchange(changes_, {});
+    submitted = std::exchange(submitted_, {});
+    std::move(encode_inbox_.begin(), encode_inbox_.end(), std::back_inserter(encodes_));
+    encode_inbox_.clear();
+    queued_requests_ = 0;
+    queued_tokens_ = 0;
+    num_queries_ = 0;
+    idle_.notify_all();
+  }
+  for (absl::AnyInvocable<void()>& change : changes) change();
+  for (const std::shared_ptr<Query>& query : submitted) runner_.Fail(query, status);
+  queries_.clear();
+  for (std::unique_ptr<EncodeJob>& job : encode_jobs_) {
+    if (job == nullptr) continue;
+    for (DocumentEncoder::EncodeDone& done : job->done) done(absl::CancelledError("the engine has stopped"));
+    job.reset();
+  }
+  for (EncodeRequest& request : encodes_) request.done(absl::CancelledError("the engine has stopped"));
+  encodes_.clear();
+}
+
+}  // namespace msa::engine

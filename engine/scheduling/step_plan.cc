@@ -1,0 +1,161 @@
+#include "engine/scheduling/step_plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/model/transformer.h"
+
+namespace msa::engine {
+namespace {
+
+constexpr int64_t kMinSliceRows = 16;  // below it, a product is bound by reading its weights
+constexpr double kProjectShare = 0.3;  // of a layer's work per row; attention and MLP are the rest
+constexpr double kInitialFlops = 2e10;
+constexpr double kEncodeShare = 0.25;  // of the step while queries run
+
+}  // namespace
+
+bool StepPlan::empty() const {
+  for (const Stage& stage : stages) {
+    if (!stage.routes.empty()) return false;
+    for (const std::vector<Slice>& slices : stage.slices) {
+      if (!slices.empty()) return false;
+    }
+  }
+  return std::all_of(decode.begin(), decode.end(), [](const auto& rows) { return rows.empty(); });
+}
+
+Planner::Planner(const ModelConfig* config, int num_ranks, absl::Duration slice_time)
+    : config_(config), num_ranks_(num_ranks), slice_time_(slice_time) {
+  const int64_t weights_per_layer =
+      config->hidden_size * (2 * config->query_width() + 2 * config->kv_width() + 3 * config->ffn_size);
+  seconds_per_row_layer_ = 2.0 * static_cast<double>(weights_per_layer) / kInitialFlops;
+}
+
+double Planner::RowLayers(const Slice& slice) {
+  const double share = slice.at.phase == LayerPhase::kProject ? kProjectShare : 1 - kProjectShare;
+  return share * static_cast<double>(slice.row_end - slice.at.row);
+}
+
+void Planner::Learn(double row_layers, absl::Duration elapsed) {
+  if (row_layers <= 0) return;
+  const double measured = absl::ToDoubleSeconds(elapsed) / row_layers;
+  seconds_per_row_layer_ += 0.2 * (measured - seconds_per_row_layer_);
+}
+
+// The next rows of the current half layer, within the budget; moves the cursor's row. False when the budget is spent.
+bool Planner::NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Budget* budget, Slice* slice) const {
+  if (budget->spent_any && budget->row_layers <= 0) return false;
+  Cursor& cursor = job->cursor;
+  cursor.row = std::max(cursor.row, first_row);
+  const double share = cursor.phase == LayerPhase::kProject ? kProjectShare : 1 - kProjectShare;
+  const auto affordable = static_cast<int64_t>(std::min(budget->row_layers / share, 1e9));
+  const int64_t rows = std::min({num_rows - cursor.row, Transformer::kMaxRows, std::max(affordable, kMinSliceRows)});
+  slice->at = cursor;
+  slice->row_end = cursor.row + rows;
+  cursor.row += rows;
+  budget->row_layers -= RowLayers(*slice);
+  budget->spent_any = true;
+  return true;
+}
+
+// Plans slices of a prompt up to its next routing point, its end or the end of the budget. True if it is at a routing
+// point, so that the next stage can go on.
+bool Planner::PlanPrompt(Query* query, int rank, Budget* budget, StepPlan::Stage* stage) const {
+  PromptJob& job = query->job;
+  Cursor& cursor = job.cursor;
+  while (!query->job_done) {
+    const bool last_layer = cursor.layer == config_->num_layers - 1;
+    const bool attend = cursor.phase == LayerPhase::kAttend;
+    Slice slice{.query = query};
+    if (!NextSlice(&job, last_layer && attend ? job.last_layer_first_row : 0, job.num_rows(), budget, &slice)) {
+      return false;
+    }
+    std::vector<Slice>& slices = stage->slices[static_cast<size_t>(rank)];
+    const bool half_done = cursor.row == job.num_rows();
+    if (!half_done) {
+      slices.push_back(slice);
+      continue;
+    }
+    const int msa_index = config_->MsaIndex(cursor.layer);
+    cursor = attend ? Cursor{cursor.layer + 1, LayerPhase::kProject, 0} : Cursor{cursor.layer, LayerPhase::kAttend, 0};
+    if (!attend && job.routes && msa_index >= 0) {
+      slices.push_back(slice);
+      // A query that only asks what is routed is done with the last selection, and needs no content of that layer.
+      const bool ends_here =
+          query->events == nullptr && msa_index + 1 == static_cast<int>(config_->msa_layers.size());
+      const auto i = static_cast<size_t>(msa_index);
+      stage->routes.push_back({.rank = rank,
+                               .bank = query->bank.get(),
+                               .revision = query->pin->revision(),
+                               .msa_index = msa_index,
+                               .num_rows = static_cast<int64_t>(job.routed_rows.size()),
+                               .router_query = job.router_query.data(),
+                               .selection = &query->selections[i],
+                               .memory = ends_here ? nullptr : &query->kv.memory[i],
+                               .status = &query->status,
+                               .score_time = &query->timings.score,
+                               .fetch_time = &query->timings.fetch});
+      query->job_done = ends_here;
+      return true;
+    }
+    query->job_done = attend && last_layer;
+    slice.completes_job = query->job_done;
+    slices.push_back(slice);
+  }
+  return false;
+}
+
+bool Planner::PlanEncode(EncodeJob* job, Budget* budget, std::vector<Slice>* slices) const {
+  Cursor& cursor = job->cursor;
+  while (!job->finished) {
+    Slice slice{.encode = job};
+    if (!NextSlice(job, 0, job->num_rows(), budget, &slice)) return false;
+    if (cursor.row == job->num_rows()) {
+      const bool attend = cursor.phase == LayerPhase::kAttend;
+      // Documents need only K, V and router keys of the last layer.
+      job->finished = !attend && cursor.layer == config_->num_layers - 1;
+      cursor =
+          attend ? Cursor{cursor.layer + 1, LayerPhase::kProject, 0} : Cursor{cursor.layer, LayerPhase::kAttend, 0};
+      slice.completes_job = job->finished;
+    }
+    slices->push_back(slice);
+  }
+  return true;
+}
+
+StepPlan Planner::Plan(const std::vector<std::vector<Query*>>& prefills,
+                       const std::vector<std::vector<EncodeJob*>>& encodes,
+                       const std::vector<std::vector<Query*>>& decodes) {
+  StepPlan plan;
+  plan.decode = decodes;
+  const auto ranks = static_cast<size_t>(num_ranks_);
+  const bool queries = std::any_of(prefills.begin(), prefills.end(), [](const auto& q) { return !q.empty(); }) ||
+                       std::any_of(decodes.begin(), decodes.end(), [](const auto& q) { return !q.empty(); });
+  // Ranks share the cores, so a step of all ranks takes the sum of their work.
+  const double whole = absl::ToDoubleSeconds(slice_time_) / seconds_per_row_layer_ / static_cast<double>(num_ranks_);
+  std::vector<Budget> prompt_budgets(ranks, {.row_layers = whole});
+  plan.stages.push_back({.slices = std::vector<std::vector<Slice>>(ranks)});
+  for (size_t r = 0; r < ranks; ++r) {
+    Budget budget{.row_layers = queries ? kEncodeShare * whole : whole};
+    for (EncodeJob* job : encodes[r]) {
+      if (!PlanEncode(job, &budget, &plan.stages[0].slices[r])) break;
+    }
+  }
+  std::vector<std::vector<Query*>> going = prefills;
+  while (true) {
+    StepPlan::Stage& stage = plan.stages.back();
+    for (size_t r = 0; r < ranks; ++r) {
+      std::vector<Query*> at_route;
+      for (Query* query : going[r]) {
+        if (PlanPrompt(query, static_cast<int>(r), &prompt_budgets[r], &stage)) at_route.push_back(query);
+      }
+      going[r] = std::move(at_route);
+    }
+    if (stage.routes.empty()) break;
+    plan.stages.push_back({.slices = std::vector<std::vector<Slice>>(ranks)});
+  }
+  return plan;
+}
+
+}  // namespace msa::engine

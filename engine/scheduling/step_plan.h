@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/routing/router.h"
+#include "engine/scheduling/forward_job.h"
+#include "engine/scheduling/query.h"
+
+namespace msa::engine {
+
+// Rows [row_begin, row_end) of one half of one layer of one job; exactly one of the two jobs is set.
+struct Slice {
+  Query* query = nullptr;
+  EncodeJob* encode = nullptr;
+  Cursor at{};
+  int64_t row_end = 0;
+  bool completes_job = false;
+};
+
+// One step of all ranks: stages of sliced work, each closed by one routing exchange, then one token for every decoding
+// sequence. Plain data, built between steps; the same for all ranks, who take their own part.
+struct StepPlan {
+  struct Stage {
+    std::vector<std::vector<Slice>> slices{};  // [rank]
+    std::vector<RoutePoint> routes{};         // of all ranks, in one order
+  };
+  std::vector<Stage> stages;
+  std::vector<std::vector<Query*>> decode;   // [rank]
+
+  bool empty() const;
+};
+
+// Cuts the waiting work into a step that aims at a given time. Remembers how fast rows went.
+class Planner {
+ public:
+  Planner(const ModelConfig* config, int num_ranks, absl::Duration slice_time);
+
+  // `prefills` and `encodes` are [rank], oldest first. Advances their cursors; marks what the step completes
+  // (Query::job_done, EncodeJob::finished). Encoding gets the whole step without queries, else at least a tenth of it.
+  StepPlan Plan(const std::vector<std::vector<Query*>>& prefills, const std::vector<std::vector<EncodeJob*>>& encodes,
+                const std::vector<std::vector<Query*>>& decodes);
+
+  // How long a rank's slices took; `row_layers` as counted in RowLayers.
+  void Learn(double row_layers, absl::Duration elapsed);
+  static double RowLayers(const Slice& slice);
+
+ private:
+  struct Budget {
+    double row_layers = 0;
+    bool spent_any = false;
+  };
+  bool NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Budget* budget, Slice* slice) const;
+  bool PlanPrompt(Query* query, int rank, Budget* budget, StepPlan::Stage* stage) const;
+  bool PlanEncode(EncodeJob* job, Budget* budget, std::vector<Slice>* slices) const;
+
+  const ModelConfig* config_;
+  int num_ranks_;
+  absl::Duration slice_time_;
+  double seconds_per_row_layer_;
+};
+
+}  // namespace msa::engine

@@ -1,0 +1,14 @@
+#pragma once
+
+// Whether this build has CUDA, and the plain types that its launchers speak. The only place that asks the preprocessor.
+#if defined(MSA_WITH_CUDA)
+#include <cuda_runtime_api.h>
+namespace msa::kernels {
+inline constexpr bool kBuiltWithCuda = true;
+}
+#else
+using cudaError_t = int;
+namespace msa::kernels {
+inline constexpr bool kBuiltWithCuda = false;
+}
+#endif

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "kernels/core/op_context.h"
+#include "kernels/core/tensor_view.h"
+
+namespace msa::kernels {
+
+struct MatMulArgs {
+  HostView<const float, 2> input;  // [M, K]
+  MatrixView weight;               // [N, K], bf16 or f32
+  HostView<float, 2> output;       // [M, N]
+  bool add_to_output = false;      // output += product, instead of output = product
+  ComputeDType compute = ComputeDType::kF32;
+};
+
+// output[m, n] = sum_k input[m, k] * weight[n, k], accumulated in f32.
+//
+// Every output element is accumulated over K in one order with one multiply-add instruction per (compute, weight dtype)
+// and instruction set, whatever M, N, the thread count or the tile it falls in: row m of a batch is bitwise equal to the
+// same row alone. M = 0 is a no-op. INVALID_ARGUMENT when shapes do not fit.
+absl::Status MatMul(const OpContext& context, const MatMulArgs& args);
+
+}  // namespace msa::kernels

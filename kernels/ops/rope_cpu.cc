@@ -1,0 +1,77 @@
+#include <cmath>
+#include <vector>
+
+#include "kernels/core/aligned_buffer.h"
+#include "kernels/ops/cpu_dispatch.h"
+#include "kernels/ops/cpu_ops.h"
+#include "kernels/ops/row_ranges.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/ops/rope_cpu.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h.
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace msa::kernels::HWY_NAMESPACE {
+namespace {
+
+// Rotates one head of 2 * half values in place.
+void RotateHead(float* head, const float* cosines, const float* sines, size_t half) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<float> f32;
+  const size_t lanes = hn::Lanes(f32);
+  float* const first = head;
+  float* const second = head + half;
+  size_t i = 0;
+  for (; i + lanes <= half; i += lanes) {
+    const auto x = hn::LoadU(f32, first + i);
+    const auto y = hn::LoadU(f32, second + i);
+    const auto cosine = hn::LoadU(f32, cosines + i);
+    const auto sine = hn::LoadU(f32, sines + i);
+    hn::StoreU(hn::Sub(hn::Mul(x, cosine), hn::Mul(y, sine)), f32, first + i);
+    hn::StoreU(hn::Add(hn::Mul(y, cosine), hn::Mul(x, sine)), f32, second + i);
+  }
+  for (; i < half; ++i) {
+    const float x = first[i];
+    const float y = second[i];
+    first[i] = x * cosines[i] - y * sines[i];
+    second[i] = y * cosines[i] + x * sines[i];
+  }
+}
+
+}  // namespace
+}  // namespace msa::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace msa::kernels::cpu {
+
+void Rope(ThreadPool& pool, HostView<float, 3> heads, absl::Span<const int32_t> positions, double theta) {
+  const auto rotate = SelectTarget(&N_AVX2::RotateHead, &N_AVX3::RotateHead);
+  const auto [num_rows, num_heads, head_dim] = heads.shape;
+  const auto half = static_cast<size_t>(head_dim / 2);
+  std::vector<double> frequencies(half);
+  for (size_t i = 0; i < half; ++i) {
+    frequencies[i] = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+  }
+  const int64_t row_size = num_heads * head_dim;
+  ParallelForRows(pool, num_rows, row_size, [&](int64_t begin, int64_t end) {
+    static thread_local AlignedBuffer angle_buffer;
+    float* const cosines = angle_buffer.Get<float>(2 * half);
+    float* const sines = cosines + half;
+    for (int64_t t = begin; t < end; ++t) {
+      for (size_t i = 0; i < half; ++i) {
+        const double angle = positions[static_cast<size_t>(t)] * frequencies[i];
+        cosines[i] = static_cast<float>(std::cos(angle));
+        sines[i] = static_cast<float>(std::sin(angle));
+      }
+      for (float* head = heads.data + t * row_size; head != heads.data + (t + 1) * row_size; head += 2 * half) {
+        rotate(head, cosines, sines, half);
+      }
+    }
+  });
+}
+
+}  // namespace msa::kernels::cpu
+#endif

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "kernels/ops/score_chunks.h"
+
+namespace msa::kernels {
+
+// The best k of the documents offered so far. What it holds does not depend on the order in which they were offered.
+class RunningTopK {
+ public:
+  explicit RunningTopK(size_t k) : k_(k) {}
+
+  void Offer(const ScoredDocument& document) {
+    if (heap_.size() < k_) {
+      heap_.push_back(document);
+      std::push_heap(heap_.begin(), heap_.end());
+    } else if (k_ > 0 && document < heap_.front()) {
+      std::pop_heap(heap_.begin(), heap_.end());
+      heap_.back() = document;
+      std::push_heap(heap_.begin(), heap_.end());
+    }
+  }
+
+  const std::vector<ScoredDocument>& documents() const { return heap_; }  // in no particular order
+
+ private:
+  size_t k_;
+  std::vector<ScoredDocument> heap_;  // the worst in front
+};
+
+}  // namespace msa::kernels

@@ -1,0 +1,256 @@
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <vector>
+
+#include "kernels/core/aligned_buffer.h"
+#include "kernels/ops/cpu_ops.h"
+#include "kernels/ops/dot_product.h"
+#include "kernels/ops/row_ranges.h"
+#include "kernels/ops/running_top_k.h"
+
+// Blocks of keys are multiplied with all routed rows while they are in the cache; a block's products are reduced at once,
+// rows first, then chunks into the open document. A worker's task is a run of whole documents, so the open document never
+// leaves it. NaN is the lowest score: a maximum passes over it, and a document whose score is NaN gets -infinity.
+namespace msa::kernels::cpu {
+namespace {
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+float MaxIgnoringNaN(float best, float value) { return value > best ? value : best; }
+
+// A whole number of documents of one extent.
+struct DocumentRange {
+  const KeyExtent* extent;
+  size_t first_document;
+  size_t end_document;
+};
+
+class Scorer {
+ public:
+  Scorer(ThreadPool& pool, const ScoreChunksArgs& args) : args_(args) {
+    // Extents of one shard share a dtype; should they not, each dtype gets its prepared rows.
+    for (const KeyExtent& extent : args.extents) {
+      if (prepared_[Index(extent.dtype)].kernel.multiply == nullptr) Prepare(pool, extent.dtype);
+    }
+    const auto rows = static_cast<size_t>(NumRows());
+    keys_per_block_ = rows <= 6 ? 128 : std::clamp<size_t>(65536 / rows / 16 * 16, 16, 64);
+  }
+
+  int64_t num_queries() const { return static_cast<int64_t>(args_.query_offsets.size()) - 1; }
+
+  void Score(const DocumentRange& range, std::vector<RunningTopK>& top) const;
+
+ private:
+  struct PreparedQuery {
+    DotKernel kernel{};
+    size_t stride = 0;
+    AlignedBuffer buffer;
+    const std::byte* data = nullptr;
+  };
+
+  static size_t Index(DType dtype) { return static_cast<size_t>(dtype); }
+  int64_t HeadsPerGroup() const { return args_.num_query_heads / args_.num_kv_heads; }
+  bool PerHead() const { return args_.head_reduce == HeadReduce::kMax; }
+  bool LastRowOnly() const { return args_.query_reduce == QueryReduce::kLast; }
+  bool HasRows(int64_t query) const { return args_.query_offsets[Q(query)] < args_.query_offsets[Q(query + 1)]; }
+  static size_t Q(int64_t query) { return static_cast<size_t>(query); }
+
+  // Rows that are multiplied: all routed rows, or the last one of each query (of an empty query none is read).
+  int64_t NumRows() const { return LastRowOnly() ? num_queries() : args_.query.shape[0]; }
+  int64_t RowBegin(int64_t query) const { return LastRowOnly() ? query : args_.query_offsets[Q(query)]; }
+  int64_t RowEnd(int64_t query) const { return LastRowOnly() ? query + 1 : args_.query_offsets[Q(query + 1)]; }
+  int64_t SourceRow(int64_t row) const {
+    return LastRowOnly() ? std::max<int64_t>(0, args_.query_offsets[Q(row + 1)] - 1) : row;
+  }
+
+  void Prepare(ThreadPool& pool, DType dtype);
+  void MultiplyKeys(const KeyExtent& extent, size_t first_chunk, size_t num_chunks, float* row_scores) const;
+  void ReduceRows(const float* row_scores, size_t num_chunks, float* chunk_scores) const;
+
+  const ScoreChunksArgs& args_;
+  PreparedQuery prepared_[2];  // by stored dtype
+  size_t keys_per_block_ = 0;
+};
+
+// kMean over heads: row t. kMax: row t of KV head g and its query head h is row (g * T + t) * (Hq / Hkv) + h of D values.
+void Scorer::Prepare(ThreadPool& pool, DType dtype) {
+  PreparedQuery& prepared = prepared_[Index(dtype)];
+  prepared.kernel = SelectDotKernel(dtype, args_.compute);
+  // With f32 keys the query stays f32 in either compute dtype.
+  const bool round = prepared.kernel.round_to_bf16 && dtype == DType::kBF16;
+  const int64_t heads = PerHead() ? args_.num_query_heads : 1;
+  const int64_t per_group = PerHead() ? HeadsPerGroup() : 1;
+  const int64_t width = args_.query.shape[1] / heads;
+  prepared.stride = prepared.kernel.prepared_stride(static_cast<size_t>(width));
+  const int64_t num_rows = NumRows();
+  auto* const data = prepared.buffer.Get<std::byte>(static_cast<size_t>(num_rows * heads) * prepared.stride);
+  if (args_.query.shape[0] == 0) return;
+  ParallelForRows(pool, num_rows, args_.query.shape[1], [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t h = 0; h < heads; ++h) {
+        const int64_t index = (h / per_group * num_rows + t) * per_group + h % per_group;
+        prepared.kernel.prepare_row(args_.query.row(SourceRow(t)) + h * width, static_cast<size_t>(width), round,
+                                    data + static_cast<size_t>(index) * prepared.stride);
+      }
+    }
+  });
+  prepared.data = data;
+}
+
+// row_scores [T, keys_per_block]: s[t, j] of score_chunks.h.
+void Scorer::MultiplyKeys(const KeyExtent& extent, size_t first_chunk, size_t num_chunks, float* row_scores) const {
+  static thread_local AlignedBuffer head_buffer;
+  const PreparedQuery& prepared = prepared_[Index(extent.dtype)];
+  const auto num_rows = static_cast<size_t>(NumRows());
+  const size_t element = SizeOf(extent.dtype);
+  DotBlock block;
+  block.prepared = prepared.data;
+  block.prepared_stride = prepared.stride;
+  block.num_rows = num_rows;
+  block.stored_stride = static_cast<size_t>(args_.num_kv_heads * args_.head_dim) * element;
+  block.stored = static_cast<const std::byte*>(extent.keys) + first_chunk * block.stored_stride;
+  block.num_stored = num_chunks;
+  block.k = static_cast<size_t>(args_.num_kv_heads * args_.head_dim);
+  block.out = row_scores;
+  block.out_stride = keys_per_block_;
+  if (!PerHead()) return prepared.kernel.multiply(block);
+
+  const auto per_group = static_cast<size_t>(HeadsPerGroup());
+  float* const head_scores = head_buffer.Get<float>(num_rows * per_group * keys_per_block_);
+  block.num_rows = num_rows * per_group;
+  block.k = static_cast<size_t>(args_.head_dim);
+  block.out = head_scores;
+  std::fill_n(row_scores, num_rows * keys_per_block_, kLowest);
+  for (int64_t g = 0; g < args_.num_kv_heads; ++g) {
+    prepared.kernel.multiply(block);
+    for (size_t row = 0; row < num_rows * per_group; ++row) {
+      float* const target = row_scores + row / per_group * keys_per_block_;
+      const float* const source = head_scores + row * keys_per_block_;
+      for (size_t j = 0; j < num_chunks; ++j) target[j] = MaxIgnoringNaN(target[j], source[j]);
+    }
+    block.prepared += block.num_rows * prepared.stride;
+    block.stored += static_cast<size_t>(args_.head_dim) * element;
+  }
+}
+
+// chunk_scores [Q, keys_per_block]: S[j] of score_chunks.h, rows in ascending order.
+void Scorer::ReduceRows(const float* row_scores, size_t num_chunks, float* chunk_scores) const {
+  for (int64_t query = 0; query < num_queries(); ++query) {
+    if (!HasRows(query)) continue;
+    float* const target = chunk_scores + Q(query) * keys_per_block_;
+    const bool mean = args_.query_reduce == QueryReduce::kMean;
+    std::fill_n(target, num_chunks, mean ? 0.0f : kLowest);
+    for (int64_t row = RowBegin(query); row < RowEnd(query); ++row) {
+      const float* const source = row_scores + static_cast<size_t>(row) * keys_per_block_;
+      if (mean) {
+        for (size_t j = 0; j < num_chunks; ++j) target[j] += source[j];
+      } else {
+        for (size_t j = 0; j < num_chunks; ++j) target[j] = MaxIgnoringNaN(target[j], source[j]);
+      }
+    }
+    const auto count = static_cast<float>(RowEnd(query) - RowBegin(query));
+    if (mean) {
+      for (size_t j = 0; j < num_chunks; ++j) target[j] /= count;
+    }
+  }
+}
+
+void Scorer::Score(const DocumentRange& range, std::vector<RunningTopK>& top) const {
+  static thread_local AlignedBuffer row_buffer;
+  static thread_local AlignedBuffer chunk_buffer;
+  const KeyExtent& extent = *range.extent;
+  const bool mean = args_.chunk_reduce == ChunkReduce::kMean;
+  float* const row_scores = row_buffer.Get<float>(static_cast<size_t>(NumRows()) * keys_per_block_);
+  float* const chunk_scores = chunk_buffer.Get<float>(Q(num_queries()) * keys_per_block_);
+  std::vector<float> open(Q(num_queries()), mean ? 0.0f : kLowest);  // the open document's reduction per query
+  const auto close = [&](size_t document) {
+    const auto num_chunks = static_cast<float>(extent.chunk_offsets[document + 1] - extent.chunk_offsets[document]);
+    for (int64_t query = 0; query < num_queries(); ++query) {
+      const uint64_t revision = args_.query_revisions[Q(query)];
+      if (HasRows(query) && extent.from_revision[document] <= revision && revision < extent.to_revision[document]) {
+        // Adding zero makes -0 the same score as 0.
+        const float score = args_.scale * (mean ? open[Q(query)] / num_chunks : open[Q(query)]) + 0.0f;
+        top[Q(query)].Offer({std::isnan(score) ? kLowest : score, extent.numbers[document]});
+      }
+      open[Q(query)] = mean ? 0.0f : kLowest;
+    }
+  };
+
+  size_t document = range.first_document;
+  const size_t end = extent.chunk_offsets[range.end_document];
+  for (size_t chunk = extent.chunk_offsets[document]; chunk < end; chunk += keys_per_block_) {
+    const size_t num_chunks = std::min(keys_per_block_, end - chunk);
+    MultiplyKeys(extent, chunk, num_chunks, row_scores);
+    ReduceRows(row_scores, num_chunks, chunk_scores);
+    for (size_t j = 0; j < num_chunks;) {
+      while (extent.chunk_offsets[document + 1] <= chunk + j) ++document;  // documents without chunks have no score
+      const size_t document_end = extent.chunk_offsets[document + 1] - chunk;
+      const size_t segment_end = std::min(document_end, num_chunks);
+      for (size_t query = 0; query < open.size(); ++query) {
+        const float* const scores = chunk_scores + query * keys_per_block_;
+        float value = open[query];
+        for (size_t i = j; i < segment_end; ++i) value = mean ? value + scores[i] : MaxIgnoringNaN(value, scores[i]);
+        open[query] = value;
+      }
+      if (segment_end == document_end) close(document);
+      j = segment_end;
+    }
+  }
+}
+
+// Cuts the documents into about `num_tasks` runs of similar numbers of chunks.
+std::vector<DocumentRange> CutIntoTasks(absl::Span<const KeyExtent> extents, size_t chunks_per_task) {
+  std::vector<DocumentRange> tasks;
+  for (const KeyExtent& extent : extents) {
+    const size_t num_documents = extent.numbers.size();
+    for (size_t first = 0; first < num_documents;) {
+      const size_t goal = extent.chunk_offsets[first] + chunks_per_task;
+      const auto* const found = std::lower_bound(extent.chunk_offsets.begin() + first + 1, extent.chunk_offsets.end(), goal);
+      const size_t last = std::min(static_cast<size_t>(found - extent.chunk_offsets.begin()), num_documents);
+      tasks.push_back({&extent, first, last});
+      first = last;
+    }
+  }
+  return tasks;
+}
+
+}  // namespace
+
+void ScoreChunks(ThreadPool& pool, const ScoreChunksArgs& args) {
+  constexpr size_t kFewestChunksPerTask = 64;
+  constexpr size_t kRunsPerThread = 4;
+  size_t num_chunks = 0;
+  for (const KeyExtent& extent : args.extents) num_chunks += extent.chunk_offsets.back();
+  if (args.query.shape[0] == 0 || num_chunks == 0) return;
+
+  const Scorer scorer(pool, args);
+  const size_t num_runs = kRunsPerThread * static_cast<size_t>(pool.num_threads());
+  const std::vector<DocumentRange> tasks =
+      CutIntoTasks(args.extents, std::max(kFewestChunksPerTask, (num_chunks + num_runs - 1) / num_runs));
+  // Runs, not tasks, own a top-k: their number does not grow with the number of extents.
+  const size_t num_owners = std::min(num_runs, tasks.size());
+  const auto num_queries = static_cast<size_t>(scorer.num_queries());
+  std::vector<std::vector<RunningTopK>> tops(
+      num_owners, std::vector<RunningTopK>(num_queries, RunningTopK(static_cast<size_t>(args.top_k))));
+  pool.ParallelFor(static_cast<int64_t>(num_owners), [&](int64_t owner) {
+    for (auto task = static_cast<size_t>(owner); task < tasks.size(); task += num_owners) {
+      scorer.Score(tasks[task], tops[static_cast<size_t>(owner)]);
+    }
+  });
+
+  std::vector<ScoredDocument> candidates;
+  for (size_t query = 0; query < num_queries; ++query) {
+    candidates.clear();
+    for (const std::vector<RunningTopK>& top : tops) {
+      candidates.insert(candidates.end(), top[query].documents().begin(), top[query].documents().end());
+    }
+    const size_t found = std::min(candidates.size(), static_cast<size_t>(args.top_k));
+    std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(found), candidates.end());
+    std::copy_n(candidates.begin(), found, args.top.row(static_cast<int64_t>(query)));
+    args.num_found[query] = static_cast<int64_t>(found);
+  }
+}
+
+}  // namespace msa::kernels::cpu

@@ -1,0 +1,113 @@
+#include "server/memory_conversion.h"
+
+#include <variant>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "server/request_validation.h"
+#include "server/status_conversion.h"
+
+namespace msa::server {
+namespace {
+
+constexpr char kTokenStart[] = "1\n";  // the version of the format
+
+void ToProto(const engine::MetadataValue& value, v1::MetadataValue* out) {
+  if (const auto* text = std::get_if<std::string>(&value)) out->set_string_value(*text);
+  if (const auto* number = std::get_if<double>(&value)) out->set_number_value(*number);
+  if (const auto* flag = std::get_if<bool>(&value)) out->set_bool_value(*flag);
+}
+
+}  // namespace
+
+void ToProto(absl::Time time, google::protobuf::Timestamp* out) {
+  const int64_t nanoseconds = absl::ToUnixNanos(time);
+  const int64_t seconds = absl::ToUnixSeconds(time);
+  out->set_seconds(seconds);
+  out->set_nanos(static_cast<int32_t>(nanoseconds - seconds * 1'000'000'000));
+}
+
+void ToProto(absl::Duration duration, google::protobuf::Duration* out) {
+  const int64_t nanoseconds = absl::ToInt64Nanoseconds(duration);
+  out->set_seconds(nanoseconds / 1'000'000'000);
+  out->set_nanos(static_cast<int32_t>(nanoseconds % 1'000'000'000));
+}
+
+void ToProto(const engine::BankInfo& info, v1::Bank* out) {
+  out->set_name(info.name);
+  out->mutable_settings()->set_display_name(info.settings.display_name);
+  out->mutable_settings()->set_token_budget(info.settings.token_budget);
+  out->set_revision(info.revision);
+  ToProto(info.create_time, out->mutable_create_time());
+  out->set_dtype(std::string(kernels::NameOf(info.dtype)));
+  out->set_model_fingerprint(info.model_fingerprint);
+}
+
+void ToProto(const engine::BankStats& stats, v1::BankStats* out) {
+  out->set_documents(stats.num_documents);
+  out->set_accepted_documents(stats.num_accepted);
+  out->set_failed_documents(stats.num_failed);
+  out->set_tombstones(stats.num_tombstones);
+  out->set_tokens(stats.num_tokens);
+  out->set_chunks(stats.num_chunks);
+  out->set_reserved_tokens(stats.reserved_tokens);
+  out->set_router_key_bytes(stats.router_key_bytes);
+  out->set_content_bytes(stats.content_bytes);
+  out->set_text_bytes(stats.text_bytes);
+  out->set_segments(stats.num_segments);
+  out->set_revision(stats.revision);
+  for (size_t i = 0; i < stats.shard_documents.size(); ++i) {
+    v1::ShardStats* shard = out->add_shards();
+    shard->set_shard(static_cast<int32_t>(i));
+    shard->set_documents(stats.shard_documents[i]);
+    if (i < stats.shard_chunks.size()) shard->set_chunks(stats.shard_chunks[i]);
+  }
+}
+
+void ToProto(const engine::DocumentInfo& info, v1::Document* out) {
+  out->set_id(info.id);
+  out->set_number(info.number);
+  out->set_state(ToProto(info.state));
+  for (const auto& [key, value] : info.metadata) ToProto(value, &(*out->mutable_metadata())[key]);
+  out->set_text(info.text);
+  out->set_tokens(info.num_tokens);
+  out->set_chunks(info.num_chunks);
+  out->set_text_bytes(info.text_bytes);
+  out->set_revision(info.revision);
+  if (info.shard >= 0) out->set_shard(info.shard);
+  ToProto(info.create_time, out->mutable_create_time());
+  if (!info.failure.ok()) *out->mutable_failure() = ToRpcStatus(info.failure, "encoding");
+}
+
+v1::DocumentState ToProto(engine::DocumentState state) {
+  switch (state) {
+    case engine::DocumentState::kAccepted:
+      return v1::DOCUMENT_STATE_ACCEPTED;
+    case engine::DocumentState::kActive:
+      return v1::DOCUMENT_STATE_ACTIVE;
+    case engine::DocumentState::kFailed:
+      return v1::DOCUMENT_STATE_FAILED;
+    case engine::DocumentState::kDeleted:
+      return v1::DOCUMENT_STATE_DELETED;
+  }
+  return v1::DOCUMENT_STATE_UNSPECIFIED;
+}
+
+std::string MakePageToken(const std::string& bank, const std::string& after_id) {
+  std::string token;
+  absl::WebSafeBase64Escape(absl::StrCat(kTokenStart, bank, "\n", after_id), &token);
+  return token;
+}
+
+absl::StatusOr<std::string> ParsePageToken(const std::string& bank, const std::string& token) {
+  if (token.empty()) return std::string();
+  std::string plain;
+  const std::string start = absl::StrCat(kTokenStart, bank, "\n");
+  if (!absl::WebSafeBase64Unescape(token, &plain) || !plain.starts_with(start) || plain.size() == start.size()) {
+    return InvalidField("page_token", "INVALID_PAGE_TOKEN",
+                        "page_token was not made for this bank; take next_page_token of its last page");
+  }
+  return plain.substr(start.size());
+}
+
+}  // namespace msa::server

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "google/protobuf/message.h"
+#include "grpcpp/support/byte_buffer.h"
+
+// The services take and give raw bytes and parse here: gRPC's own parsing answers UNIMPLEMENTED to a message with a string that
+// is not UTF-8, and in a stream it cannot be told from a half-close.
+namespace msa::server {
+
+// INVALID_ARGUMENT with reason INVALID_ENCODING when the bytes are not such a message. If the only fault are strings that are
+// not UTF-8, the error names the first one's field and `message` holds everything but those strings.
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message);
+
+grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
+
+}  // namespace msa::server

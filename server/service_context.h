@@ -1,0 +1,21 @@
+#pragma once
+
+#include "engine/engine.h"
+#include "server/options.h"
+#include "server/server_metrics.h"
+#include "server/server_state.h"
+#include "server/task_runner.h"
+
+namespace msa::server {
+
+// What the services share. Everything outlives them.
+struct ServiceContext {
+  engine::Engine* engine = nullptr;
+  ServerMetrics* metrics = nullptr;
+  ServerState* state = nullptr;
+  TaskRunner* calls = nullptr;    // whole calls, which may wait for the disk
+  TaskRunner* streams = nullptr;  // short work for open calls; each has at most one task queued
+  ServerOptions::Limits limits;
+};
+
+}  // namespace msa::server

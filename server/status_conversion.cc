@@ -1,0 +1,85 @@
+#include "server/status_conversion.h"
+
+#include <cstdint>
+#include <random>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "google/rpc/error_details.pb.h"
+#include "kernels/core/error_detail.h"
+#include "kernels/core/string_view_conversion.h"
+#include "server/log.h"
+#include "server/utf8.h"
+
+namespace msa::server {
+namespace {
+
+// Trailers must stay well below HTTP/2's usual 8 KiB of metadata; the message travels twice.
+constexpr size_t kMaxMessageBytes = 1024;
+constexpr size_t kMaxValueBytes = 256;
+
+std::string NewIncident() {
+  static thread_local std::random_device device;
+  return absl::StrFormat("%08x%08x", device(), device());
+}
+
+void AddDetails(const kernels::ErrorDetail& detail, const std::string& message, google::rpc::Status* out) {
+  google::rpc::ErrorInfo info;
+  info.set_reason(ToSafeUtf8(detail.reason, kMaxValueBytes));
+  info.set_domain(kErrorDomain);
+  for (const auto& [key, value] : detail.metadata) {
+    (*info.mutable_metadata())[ToSafeUtf8(key, kMaxValueBytes)] = ToSafeUtf8(value, kMaxValueBytes);
+  }
+  out->add_details()->PackFrom(info);
+  if (!detail.field.empty()) {
+    google::rpc::BadRequest bad_request;
+    auto* violation = bad_request.add_field_violations();
+    violation->set_field(ToSafeUtf8(detail.field, kMaxValueBytes));
+    violation->set_description(message);
+    out->add_details()->PackFrom(bad_request);
+  }
+  if (detail.retry_after) {
+    google::rpc::RetryInfo retry;
+    const absl::Duration wait = std::max(*detail.retry_after, absl::ZeroDuration());
+    const int64_t milliseconds = absl::ToInt64Milliseconds(std::min(wait, absl::Hours(24)));
+    retry.mutable_retry_delay()->set_seconds(milliseconds / 1000);
+    retry.mutable_retry_delay()->set_nanos(static_cast<int32_t>(milliseconds % 1000) * 1'000'000);
+    out->add_details()->PackFrom(retry);
+  }
+}
+
+bool HidesCause(absl::StatusCode code) {
+  return code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnknown;
+}
+
+}  // namespace
+
+google::rpc::Status ToRpcStatus(const absl::Status& status, std::string_view where) {
+  google::rpc::Status out;
+  if (status.ok()) return out;
+  kernels::ErrorDetail detail;
+  if (HidesCause(status.code())) {
+    const std::string incident = NewIncident();
+    Log(LogLevel::kError, "internal error",
+        {{"incident", incident}, {"where", std::string(where)}, {"cause", status.ToString()}});
+    out.set_code(static_cast<int>(absl::StatusCode::kInternal));
+    out.set_message("internal error; the server's log has the cause under incident " + incident);
+    detail.reason = "INTERNAL";
+    detail.metadata["incident"] = incident;
+  } else {
+    out.set_code(static_cast<int>(status.code()));
+    out.set_message(ToSafeUtf8(kernels::ToStd(status.message()), kMaxMessageBytes));
+    detail = kernels::DetailOf(status);
+    if (detail.reason.empty()) detail.reason = absl::StatusCodeToString(status.code());
+  }
+  AddDetails(detail, out.message(), &out);
+  return out;
+}
+
+grpc::Status ToGrpcStatus(const absl::Status& status, std::string_view where) {
+  if (status.ok()) return grpc::Status::OK;
+  const google::rpc::Status rpc = ToRpcStatus(status, where);
+  return grpc::Status(static_cast<grpc::StatusCode>(rpc.code()), rpc.message(), rpc.SerializeAsString());
+}
+
+}  // namespace msa::server

@@ -1,0 +1,215 @@
+// Tokens per second of a whole engine: msa_engine_bench --model DIR [--shards R] [--threads N] [--documents N]
+//   [--prompt-tokens N] [--new-tokens N] [--concurrency N]
+// Ingests synthetic documents, then times a long prompt, decoding alone and decoding with other queries. The tokens that a random
+// model writes mean nothing; that every run alone and together writes the same ones is checked before anything is reported.
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "engine/engine.h"
+
+namespace msa::engine {
+namespace {
+
+struct BenchOptions {
+  std::string model;
+  int shards = 1;
+  int threads = 0;
+  int documents = 200;
+  int prompt_tokens = 512;
+  int new_tokens = 32;
+  int concurrency = 16;
+};
+
+[[noreturn]] void Stop(const std::string& message) {
+  std::fprintf(stderr, "%s\n", message.c_str());
+  std::exit(1);
+}
+
+// Reads a stream to its end.
+class Reader {
+ public:
+  Reader(Engine* engine, GenerateRequest request) {
+    auto stream = engine->Generate(std::move(request), [this] {
+      std::lock_guard lock(mutex_);
+      ready_ = true;
+      changed_.notify_all();
+    });
+    if (!stream.ok()) Stop(stream.status().ToString());
+    stream_ = *std::move(stream);
+  }
+  FinishedEvent Wait(std::string* text) {
+    while (true) {
+      QueryEvent event;
+      switch (stream_->TryRead(&event)) {
+        case GenerateStream::ReadState::kEnd:
+          if (!stream_->status().ok()) Stop(stream_->status().ToString());
+          return finished_;
+        case GenerateStream::ReadState::kPending: {
+          std::unique_lock lock(mutex_);
+          changed_.wait(lock, [this] { return ready_; });
+          ready_ = false;
+          break;
+        }
+        case GenerateStream::ReadState::kEvent:
+          if (const auto* token = std::get_if<TokenEvent>(&event)) *text += token->text;
+          if (const auto* finished = std::get_if<FinishedEvent>(&event)) finished_ = *finished;
+      }
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ready_ = false;
+  FinishedEvent finished_;
+  std::unique_ptr<GenerateStream> stream_;
+};
+
+// `words` words that differ by `seed`.
+std::string Text(int words, int seed) {
+  const char* const kWords[] = {"river", "stone", "market", "clock", "garden", "letter", "winter", "bridge"};
+  std::string text;
+  for (int i = 0; i < words; ++i) absl::StrAppend(&text, i == 0 ? "" : " ", kWords[(i * 5 + seed * 3 + i / 7) % 8]);
+  return text;
+}
+
+GenerateRequest Question(int words, int seed, int new_tokens) {
+  GenerateRequest request;
+  request.bank = "bench";
+  request.question = Text(words, seed);
+  // Greedy and free: a random model writes on until the limit.
+  request.params.constrain_citations = false;
+  request.params.max_retrieval_tokens = new_tokens;
+  request.params.max_answer_tokens = 1;
+  request.params.max_rounds = 1;
+  return request;
+}
+
+double ResidentMegabytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmRSS:")) return std::atof(line.c_str() + 6) / 1024;
+  }
+  return 0;
+}
+
+void Run(const BenchOptions& bench) {
+  std::string data_dir = (std::filesystem::temp_directory_path() / "msa_engine_bench_XXXXXX").string();
+  if (::mkdtemp(data_dir.data()) == nullptr) Stop("no temporary directory");
+  EngineOptions options;
+  options.model_dir = bench.model;
+  options.data_dir = data_dir;
+  options.num_shards = bench.shards;
+  options.num_threads = bench.threads;
+  options.kv_memory_bytes = int64_t{4} << 30;
+  auto opened = Engine::Open(options, nullptr);
+  if (!opened.ok()) Stop(opened.status().ToString());
+  const std::unique_ptr<Engine> engine = *std::move(opened);
+  std::printf("%s, %d shards, %d threads, %s, compute %s, bank %s\n", engine->info().model.name.c_str(),
+              engine->info().num_shards, engine->info().num_threads, engine->info().instruction_set.c_str(),
+              engine->info().compute_dtype.c_str(), engine->info().bank_dtype.c_str());
+
+  auto bank = *engine->CreateBank("bench", {});
+  std::mutex mutex;
+  std::condition_variable changed;
+  int done = 0;
+  int64_t tokens = 0;
+  const absl::Time ingest_start = absl::Now();
+  for (int i = 0; i < bench.documents; ++i) {
+    DocumentInput document;
+    document.id = absl::StrCat("d", i);
+    document.text = Text(40, i);
+    bank->Ingest(std::move(document), IngestMode::kInsert, AcknowledgeAt::kActive, [&](IngestResult result) {
+      if (!result.status.ok()) Stop(result.status.ToString());
+      std::lock_guard lock(mutex);
+      ++done;
+      tokens += result.num_tokens;
+      changed.notify_all();
+    });
+  }
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return done == bench.documents; });
+  }
+  const double ingest_seconds = absl::ToDoubleSeconds(absl::Now() - ingest_start);
+  std::printf("ingest: %d documents, %.1f documents/s, %.0f tokens/s\n", bench.documents,
+              bench.documents / ingest_seconds, static_cast<double>(tokens) / ingest_seconds);
+
+  std::string text;
+  const FinishedEvent prompt = Reader(engine.get(), Question(bench.prompt_tokens, 0, 1)).Wait(&text);
+  const double prefill = absl::ToDoubleSeconds(prompt.timings.prefill + prompt.timings.score + prompt.timings.fetch);
+  std::printf("prefill: %lld tokens, %.1f tokens/s (score %.1f ms, fetch %.1f ms)\n",
+              static_cast<long long>(prompt.prompt_tokens), static_cast<double>(prompt.prompt_tokens) / prefill,
+              absl::ToDoubleMilliseconds(prompt.timings.score), absl::ToDoubleMilliseconds(prompt.timings.fetch));
+
+  std::vector<std::string> alone(static_cast<size_t>(bench.concurrency));
+  double decode_seconds = 0;
+  int64_t decoded = 0;
+  for (int i = 0; i < bench.concurrency; ++i) {
+    const FinishedEvent one =
+        Reader(engine.get(), Question(16, i, bench.new_tokens)).Wait(&alone[static_cast<size_t>(i)]);
+    decode_seconds += absl::ToDoubleSeconds(one.timings.decode);
+    decoded += one.generated_tokens - 1;  // the first one comes from the prompt
+  }
+  std::printf("decode, 1 query: %.1f tokens/s\n", static_cast<double>(decoded) / decode_seconds);
+
+  std::vector<std::unique_ptr<Reader>> readers;
+  const absl::Time start = absl::Now();
+  for (int i = 0; i < bench.concurrency; ++i) {
+    readers.push_back(std::make_unique<Reader>(engine.get(), Question(16, i, bench.new_tokens)));
+  }
+  int64_t together = 0;
+  double longest_decode = 0;
+  for (int i = 0; i < bench.concurrency; ++i) {
+    std::string written;
+    const FinishedEvent one = readers[static_cast<size_t>(i)]->Wait(&written);
+    together += one.generated_tokens - 1;
+    longest_decode = std::max(longest_decode, absl::ToDoubleSeconds(one.timings.decode));
+    if (written != alone[static_cast<size_t>(i)]) Stop("a query's tokens depend on its company: nothing is reported");
+  }
+  const double wall = absl::ToDoubleSeconds(absl::Now() - start);
+  std::printf("decode, %d queries: %.1f tokens/s in decode steps, %.1f tokens/s of wall time with their prompts\n",
+              bench.concurrency, static_cast<double>(together) / longest_decode, static_cast<double>(together) / wall);
+  std::printf("resident: %.0f MB, weights %.0f MB, router keys %.1f MB\n", ResidentMegabytes(),
+              static_cast<double>(engine->memory_usage().weights) / 1e6,
+              static_cast<double>(engine->memory_usage().router_keys) / 1e6);
+  readers.clear();
+  bank.reset();
+  std::filesystem::remove_all(data_dir);
+}
+
+}  // namespace
+}  // namespace msa::engine
+
+int main(int argc, char** argv) {
+  msa::engine::BenchOptions bench;
+  const auto number = [&](const char* value, int* out) {
+    if (!absl::SimpleAtoi(value, out) || *out < 0) msa::engine::Stop(absl::StrCat("not a count: ", value));
+  };
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string flag = argv[i];
+    if (flag == "--model") bench.model = argv[i + 1];
+    else if (flag == "--shards") number(argv[i + 1], &bench.shards);
+    else if (flag == "--threads") number(argv[i + 1], &bench.threads);
+    else if (flag == "--documents") number(argv[i + 1], &bench.documents);
+    else if (flag == "--prompt-tokens") number(argv[i + 1], &bench.prompt_tokens);
+    else if (flag == "--new-tokens") number(argv[i + 1], &bench.new_tokens);
+    else if (flag == "--concurrency") number(argv[i + 1], &bench.concurrency);
+    else msa::engine::Stop("unknown flag " + flag);
+  }
+  if (bench.model.empty()) msa::engine::Stop("usage: msa_engine_bench --model DIR [--shards R] [--threads N] …");
+  msa::engine::Run(bench);
+  return 0;
+}

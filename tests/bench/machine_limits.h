@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/core/thread_pool.h"
+
+namespace msa::bench {
+
+// Seconds on the wall, or processor time of the process per thread.
+struct Clock {
+  bool processor_time = false;
+  int threads = 1;
+  double Now() const;
+};
+
+// What this machine can do with all threads of a pool, measured now, on the level in use.
+struct MachineLimits {
+  double read_bytes_per_second = 0;       // a buffer far larger than the caches, read once per pass
+  double f32_operations_per_second = 0;   // multiply-adds on registers, two operations each
+  double bf16_operations_per_second = 0;  // vdpbf16ps on registers; on lower levels the same as f32
+};
+MachineLimits MeasureLimits(kernels::ThreadPool& pool, const Clock& clock, size_t buffer_bytes);
+
+}  // namespace msa::bench

@@ -1,0 +1,121 @@
+#include "client/cli/msactl.h"
+
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace msa::client {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+struct Outcome {
+  ExitCode code = kExitOk;
+  std::string out;
+  std::string err;
+};
+
+Outcome Run(const std::vector<std::string>& arguments, const std::string& input = "") {
+  std::istringstream in(input);
+  std::ostringstream out;
+  std::ostringstream err;
+  Terminal terminal;
+  terminal.in = &in;
+  terminal.out = &out;
+  terminal.err = &err;
+  CommandContext context(terminal);
+  Outcome outcome;
+  outcome.code = RunMsactl(arguments, &context);
+  outcome.out = out.str();
+  outcome.err = err.str();
+  return outcome;
+}
+
+// Nothing listens there; the address cannot be resolved to another machine.
+const char kNoServer[] = "--server=unix:/nonexistent/msa.sock";
+
+TEST(Msactl, HelpAndVersionGoToStandardOutput) {
+  const Outcome help = Run({"--help"});
+  EXPECT_EQ(help.code, kExitOk);
+  EXPECT_THAT(help.out, HasSubstr("ingest"));
+  EXPECT_THAT(help.err, IsEmpty());
+  const Outcome version = Run({"--version"});
+  EXPECT_EQ(version.code, kExitOk);
+  std::ifstream file(std::string(MSA_SOURCE_DIR) + "/VERSION");
+  std::string expected;
+  std::getline(file, expected);
+  EXPECT_EQ(version.out, "msactl " + expected + "\n");
+}
+
+TEST(Msactl, WrongUsageIsExitCode2WithOneReason) {
+  EXPECT_EQ(Run({}).code, kExitUsage);
+  EXPECT_THAT(Run({"frobnicate"}).err, HasSubstr("msactl: unknown argument: frobnicate\n"));
+  EXPECT_THAT(Run({"bank", "list", "--format", "xml"}).err,
+              HasSubstr("--format: is xml; allowed: table, json\n"));
+  EXPECT_THAT(Run({"bank", "list", "--timeout", "-1"}).err,
+              HasSubstr("is -1; allowed: a number, at least 0\n"));
+  EXPECT_THAT(Run({"ingest", "-", "-b", "x", "--mode", "replace"}).err,
+              HasSubstr("--mode: is replace; allowed: insert, upsert\n"));
+  EXPECT_THAT(Run({"ask", "why?", kNoServer}).err,
+              HasSubstr("--bank (or the environment variable MSA_BANK) is required"));
+  EXPECT_THAT(Run({"ask", "\xFF", "-b", "x"}).err, HasSubstr("msactl: argument 2 is not UTF-8"));
+  for (const auto& arguments :
+       std::vector<std::vector<std::string>>{{"frobnicate"},
+                                             {"bank", "list", "--format", "xml"},
+                                             {"ask", "why?"},
+                                             {"ask", "\xFF"},
+                                             {"count-tokens"}}) {
+    const Outcome outcome = Run(arguments);
+    EXPECT_EQ(outcome.code, kExitUsage);
+    EXPECT_THAT(outcome.out, IsEmpty());
+  }
+}
+
+TEST(Msactl, NoServerIsExitCode4WithOneLine) {
+  for (const auto& command : std::vector<std::vector<std::string>>{{"server", "info"},
+                                                                   {"server", "health"},
+                                                                   {"bank", "list"},
+                                                                   {"bank", "get", "x"},
+                                                                   {"doc", "get", "a", "-b", "x"},
+                                                                   {"ask", "why?", "-b", "x"},
+                                                                   {"retrieve", "why?", "-b", "x"},
+                                                                   {"count-tokens", "text"}}) {
+    std::vector<std::string> arguments = command;
+    arguments.push_back(kNoServer);
+    const Outcome outcome = Run(arguments);
+    EXPECT_EQ(outcome.code, kExitUnavailable) << command[0];
+    EXPECT_THAT(outcome.out, IsEmpty());
+    EXPECT_THAT(outcome.err, testing::StartsWith("msactl: UNAVAILABLE: "));
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_THAT(outcome.err,
+                HasSubstr("(server unix:/nonexistent/msa.sock; --server names another)"));
+  }
+}
+
+TEST(Msactl, IngestWithoutServerKeepsCountOfWhatHasNoResult) {
+  const Outcome outcome = Run({"ingest", "-", "-b", "x", kNoServer, "--format", "json"},
+                              "{\"id\":\"a\",\"text\":\"t\"}\n");
+  EXPECT_EQ(outcome.code, kExitUnavailable);
+  EXPECT_THAT(outcome.out,
+              HasSubstr(R"({"documents":1,"stored":0,"unchanged":0,"rejected":0,"unknown":1,)"));
+}
+
+TEST(Msactl, UnreadableInputIsNamed) {
+  const Outcome outcome = Run({"ingest", "/nonexistent/d.jsonl", "-b", "x", kNoServer});
+  EXPECT_EQ(outcome.code, kExitFailed);
+  EXPECT_EQ(outcome.err, "msactl: NOT_FOUND: /nonexistent/d.jsonl: no such file or folder\n");
+}
+
+TEST(Msactl, PromptLoopAnswersEveryLineAndReportsFailures) {
+  const Outcome outcome = Run({"ask", "-b", "x", kNoServer}, "one?\n\n  \ntwo?\r\n");
+  EXPECT_EQ(outcome.code, kExitUnavailable);
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 2);
+}
+
+}  // namespace
+}  // namespace msa::client

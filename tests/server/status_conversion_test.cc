@@ -1,0 +1,109 @@
+#include "server/status_conversion.h"
+
+#include <fstream>
+#include <regex>
+#include <set>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "kernels/core/error_detail.h"
+#include "msa/v1/error.pb.h"
+#include "tests/server/server_fixture.h"
+
+namespace msa::server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(StatusConversion, OkStaysOk) {
+  EXPECT_TRUE(ToGrpcStatus(absl::OkStatus(), "test").ok());
+  EXPECT_EQ(ToRpcStatus(absl::OkStatus(), "test").code(), 0);
+}
+
+TEST(StatusConversion, EveryCanonicalCodeKeepsItsNumberAndGetsAReason) {
+  for (int code = 1; code <= 16; ++code) {
+    const auto absl_code = static_cast<absl::StatusCode>(code);
+    const CallError error = ErrorOf(ToGrpcStatus(absl::Status(absl_code, "why"), "test"));
+    const bool hidden = absl_code == absl::StatusCode::kUnknown || absl_code == absl::StatusCode::kInternal;
+    EXPECT_EQ(static_cast<int>(error.code), hidden ? 13 : code);
+    EXPECT_FALSE(error.reason.empty());
+    EXPECT_EQ(error.domain, "msa.dev");
+    if (!hidden) EXPECT_EQ(error.message, "why");
+  }
+}
+
+TEST(StatusConversion, DetailBecomesErrorInfoBadRequestAndRetryInfo) {
+  const absl::Status status = kernels::WithDetail(absl::ResourceExhaustedError("full"),
+                                                  {.reason = "QUEUE_FULL",
+                                                   .field = "question",
+                                                   .metadata = {{"limit", "3"}, {"actual", "4"}},
+                                                   .retry_after = absl::Milliseconds(1500)});
+  const CallError error = ErrorOf(ToGrpcStatus(status, "test"));
+  EXPECT_EQ(error.code, grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(error.reason, "QUEUE_FULL");
+  EXPECT_EQ(error.metadata.at("limit"), "3");
+  EXPECT_EQ(error.metadata.at("actual"), "4");
+  EXPECT_EQ(error.field, "question");
+  EXPECT_EQ(error.description, "full");
+  EXPECT_DOUBLE_EQ(error.retry_seconds, 1.5);
+}
+
+TEST(StatusConversion, NoRetryInfoWhereWaitingDoesNotHelp) {
+  EXPECT_EQ(ErrorOf(ToGrpcStatus(absl::ResourceExhaustedError("never fits"), "test")).retry_seconds, -1);
+}
+
+TEST(StatusConversion, InternalErrorsHideTheirCauseBehindAnIncidentThatTheLogHasToo) {
+  ::testing::internal::CaptureStderr();
+  const CallError error = ErrorOf(ToGrpcStatus(absl::InternalError("password 1234 in row 7"), "Some/Method"));
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(error.code, grpc::StatusCode::INTERNAL);
+  EXPECT_EQ(error.reason, "INTERNAL");
+  EXPECT_THAT(error.message, Not(HasSubstr("1234")));
+  ASSERT_EQ(error.metadata.at("incident").size(), 16U);
+  EXPECT_THAT(error.message, HasSubstr(error.metadata.at("incident")));
+  EXPECT_THAT(log, HasSubstr("incident=" + error.metadata.at("incident")));
+  EXPECT_THAT(log, HasSubstr("password 1234 in row 7"));
+  EXPECT_THAT(log, HasSubstr("Some/Method"));
+}
+
+TEST(StatusConversion, TwoInternalErrorsHaveDifferentIncidents) {
+  const auto incident = [] { return ErrorOf(ToGrpcStatus(absl::UnknownError("x"), "test")).metadata.at("incident"); };
+  EXPECT_NE(incident(), incident());
+}
+
+TEST(StatusConversion, LongAndBrokenTextsAreCutToSafeUtf8) {
+  const absl::Status status = kernels::WithDetail(
+      absl::NotFoundError(absl::StrCat("no \xff", std::string(100'000, 'a'))),
+      {.reason = "BANK_NOT_FOUND", .field = "", .metadata = {{"bank", std::string(100'000, '\xfe')}}, .retry_after = {}});
+  const grpc::Status converted = ToGrpcStatus(status, "test");
+  EXPECT_LT(converted.error_details().size() + converted.error_message().size(), 4096U);
+  EXPECT_THAT(converted.error_message(), HasSubstr("no ?aaa"));
+  EXPECT_EQ(ErrorOf(converted).metadata.at("bank").substr(0, 3), "???");
+}
+
+// The reasons in the sources are those of error.proto: clients compare them.
+TEST(StatusConversion, EveryReasonInTheServersSourcesIsDocumented) {
+  std::set<std::string> documented;
+  const auto* descriptor = v1::ErrorReason_descriptor();
+  for (int i = 0; i < descriptor->value_count(); ++i) {
+    documented.insert(descriptor->value(i)->name().substr(std::string("ERROR_REASON_").size()));
+  }
+  int num_found = 0;
+  const std::regex pattern(R"re("((?:INVALID|MISSING|TOO|DOCUMENT|QUESTION|BANK)_[A-Z_]+|DRAINING|ENGINE_UNHEALTHY)")re");
+  for (const char* file : {"request_validation", "ingest_stream", "message_codec", "memory_conversion", "server_state"}) {
+    std::ifstream in(absl::StrCat(MSA_SOURCE_DIR, "/server/", file, ".cc"));
+    std::stringstream text;
+    text << in.rdbuf();
+    const std::string source = text.str();
+    for (std::sregex_iterator match(source.begin(), source.end(), pattern), end; match != end; ++match) {
+      EXPECT_TRUE(documented.contains((*match)[1])) << (*match)[1] << " in " << file;
+      ++num_found;
+    }
+  }
+  EXPECT_GT(num_found, 10);
+}
+
+}  // namespace
+}  // namespace msa::server
