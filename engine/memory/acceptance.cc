@@ -1,5 +1,6 @@
 #include "engine/memory/acceptance.h"
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -162,29 +163,31 @@ absl::Status Acceptance::Ingest(const IngestRequest& request, IngestResult* resu
   // A version that failed is no obstacle to the next attempt.
   for (const DocumentRow& row : *versions) {
     if (row.state == DocumentState::kFailed) continue;
-    MSA_RETURN_IF_ERROR(Compare(request, row, result, batch));
-    if (!result->status.ok() || result->number != 0) return absl::OkStatus();
+    MSA_ASSIGN_OR_RETURN(const bool is_settled, Compare(request, row, result, batch));
+    if (is_settled) return absl::OkStatus();
     break;
   }
   return Accept(request.document, *versions, result, batch);
 }
 
-// With the newest version: sets the result's number where no new version is needed.
-absl::Status Acceptance::Compare(const IngestRequest& request, const DocumentRow& current,
-                                 IngestResult* result, Batch* batch) {
+absl::StatusOr<bool> Acceptance::Compare(const IngestRequest& request, const DocumentRow& current,
+                                         IngestResult* result, Batch* batch) {
   const std::string& text = request.document.text;
   bool same_text = current.text_bytes == static_cast<int64_t>(text.size()) &&
                    current.text_hash == Checksum(text);
   if (same_text) {
     const auto stored = parts_->catalog->TextOf(current);
-    if (!stored.ok()) return KeepDamage(stored.status(), &result->status);
+    if (!stored.ok()) {
+      MSA_RETURN_IF_ERROR(KeepDamage(stored.status(), &result->status));
+      return true;
+    }
     same_text = *stored == text;
   }
   const std::string metadata = ToJson(request.document.metadata);
   if (same_text && metadata == current.metadata_json) {
     Describe(current, result);
     result->deduplicated = true;
-    return absl::OkStatus();
+    return true;
   }
   if (request.mode == IngestMode::kInsert) {
     Describe(current, result);
@@ -192,9 +195,9 @@ absl::Status Acceptance::Compare(const IngestRequest& request, const DocumentRow
                              absl::StrCat("document \"", current.id,
                                           "\" is there with another text or metadata"),
                              "DOCUMENT_EXISTS", "documents.id");
-    return absl::OkStatus();
+    return true;
   }
-  if (!same_text) return absl::OkStatus();
+  if (!same_text) return false;
   DocumentRow changed = current;
   changed.metadata_json = metadata;
   Describe(changed, result);
@@ -202,7 +205,8 @@ absl::Status Acceptance::Compare(const IngestRequest& request, const DocumentRow
   for (Accepted& accepted : batch->accepted) {
     if (accepted.row.number == changed.number) accepted.row = changed;
   }
-  return parts_->catalog->Update(changed);
+  MSA_RETURN_IF_ERROR(parts_->catalog->Update(changed));
+  return true;
 }
 
 absl::Status Acceptance::Accept(const DocumentInput& document,

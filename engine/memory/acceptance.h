@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
 #include "engine/memory/acknowledgements.h"
 #include "engine/memory/bank_parts.h"
 #include "engine/memory/encoding_queue.h"
@@ -48,7 +49,9 @@ class Acceptance {
   // These return an error of the catalog, which ends the transaction. What concerns one request alone is in its result.
   absl::Status Delete(const std::vector<std::string>& ids, Bank::DeleteResult* result, Batch* batch);
   absl::Status Ingest(const IngestRequest& request, IngestResult* result, Batch* batch);
-  absl::Status Compare(const IngestRequest& request, const DocumentRow& current, IngestResult* result, Batch* batch);
+  // With the newest version; false where a new version is needed.
+  absl::StatusOr<bool> Compare(const IngestRequest& request, const DocumentRow& current, IngestResult* result,
+                               Batch* batch);
   absl::Status Accept(const DocumentInput& document, const std::vector<DocumentRow>& versions, IngestResult* result,
                       Batch* batch);
   absl::Status Remove(const DocumentRow& row, Batch* batch);

@@ -168,8 +168,9 @@ TEST(Invariants, ADocumentsEncodingDoesNotDependOnItsCompany) {
           OpenWith(alone ? second.path() : first.path(), alone ? 1 : 3, precision);
       const std::shared_ptr<Bank> bank = *engine->CreateBank("bank", {});
       if (alone) {
-        for (size_t i = documents.size(); i-- > 0;) {
-          ASSERT_TRUE(IngestOne(bank.get(), documents[i], IngestMode::kInsert, AcknowledgeAt::kActive).status.ok());
+        for (const DocumentInput& document : documents) {
+          const IngestResult result = IngestOne(bank.get(), document, IngestMode::kInsert, AcknowledgeAt::kActive);
+          ASSERT_TRUE(result.status.ok()) << result.status;
         }
       } else {
         IngestAll(bank.get(), documents);

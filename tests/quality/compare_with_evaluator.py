@@ -23,14 +23,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import grpc
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT / "models" / "needle")]
 
+import client_path  # noqa: F401  (makes msa_client importable)
 from comparison import Comparison, compare, format_disagreement, format_summary
+from msa_client import Client, ServerError
 from query_record import read_evaluator_records
-from server_client import ServerClient
+from server_client import ask_all, ingest
 from server_process import ServerProcess
 from training.haystack import make_documents
 
@@ -102,11 +102,10 @@ def run(arguments: argparse.Namespace) -> bool:
     report: dict = {"documents": arguments.documents, "seed": arguments.seed, "options": options}
     accepted = True
     with tempfile.TemporaryDirectory(prefix="msa_quality_") as folder, \
-            ServerProcess(arguments.server, arguments.model, Path(folder), options) as server:
-        client = ServerClient(server.address, "quality")
-        client.create_bank()
+            ServerProcess(arguments.server, arguments.model, Path(folder), options) as server, \
+            Client(server.address) as client:
         start = time.monotonic()
-        client.ingest(documents)
+        ingest(client, documents)
         seconds = time.monotonic() - start
         report["ingest_seconds"] = round(seconds, 2)
         print(f"{len(documents)} documents in {seconds:.1f} s, {len(documents) / seconds:.0f} a "
@@ -117,7 +116,7 @@ def run(arguments: argparse.Namespace) -> bool:
             records = read_evaluator_records(path, arguments.questions)
             questions = [record.question for record in records]
             start = time.monotonic()
-            answers = client.ask_all(records, mode == "constrained", arguments.concurrency)
+            answers = ask_all(client, records, mode == "constrained", arguments.concurrency)
             seconds = time.monotonic() - start
             comparison = compare(records, answers)
             title = (f"{arguments.documents} documents, {mode} citations: {len(records)} questions "
@@ -126,7 +125,6 @@ def run(arguments: argparse.Namespace) -> bool:
             accepted = is_acceptable(comparison, is_f32) and accepted
             report[mode] = {"seconds": round(seconds, 2), **to_json(comparison, questions)}
         report["server_peak_memory_bytes"] = server.peak_memory_bytes()
-        client.close()
     report["accepted"] = accepted
     if arguments.report:
         arguments.report.write_text(json.dumps(report, indent=1) + "\n")
@@ -138,7 +136,7 @@ def main() -> int:
     arguments = parse_arguments()
     try:
         return 0 if run(arguments) else 1
-    except (OSError, RuntimeError, ValueError, grpc.RpcError) as error:
+    except (OSError, RuntimeError, ValueError, ServerError) as error:
         print(f"compare_with_evaluator: {error}", file=sys.stderr)
         return 2
 

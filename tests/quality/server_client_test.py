@@ -11,9 +11,13 @@ import grpc
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import server_client
 from comparison import compare
+from msa.v1 import (
+    memory_service_pb2 as memory_pb2, memory_service_pb2_grpc as memory_grpc,
+    query_service_pb2 as query_pb2, query_service_pb2_grpc as query_grpc)
+from msa_client import Client, ServerError
 from query_record import QueryRecord, RoundRecord
-from server_client import ServerClient, memory_grpc, memory_pb2, query_grpc, query_pb2
 
 DOCUMENTS = [(number, f"text {number}") for number in range(1, 41)]
 
@@ -36,7 +40,7 @@ class ReplayingServer(memory_grpc.MemoryServiceServicer, query_grpc.QueryService
         return memory_pb2.CreateBankResponse()
 
     def IngestDocuments(self, requests, context):
-        assert next(requests).start.bank == "quality"
+        assert next(requests).start.bank == server_client.BANK
         for request in requests:
             document = request.document
             result = memory_pb2.IngestResult(
@@ -76,14 +80,14 @@ class ReplayingServer(memory_grpc.MemoryServiceServicer, query_grpc.QueryService
 
 
 class ServerClientTest(unittest.TestCase):
-    def start(self, servicer: ReplayingServer) -> ServerClient:
+    def start(self, servicer: ReplayingServer) -> Client:
         server = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
         memory_grpc.add_MemoryServiceServicer_to_server(servicer, server)
         query_grpc.add_QueryServiceServicer_to_server(servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         self.addCleanup(server.stop, None)
-        client = ServerClient(f"127.0.0.1:{port}", "quality")
+        client = Client(f"127.0.0.1:{port}")
         self.addCleanup(client.close)
         return client
 
@@ -91,9 +95,8 @@ class ServerClientTest(unittest.TestCase):
         records = [make_record(index) for index in range(1, 30)]
         servicer = ReplayingServer(records)
         client = self.start(servicer)
-        client.create_bank()
-        self.assertEqual(client.ingest(DOCUMENTS), 40)
-        answers = client.ask_all(records, constrained=False, concurrency=5)
+        self.assertEqual(server_client.ingest(client, DOCUMENTS), 40)
+        answers = server_client.ask_all(client, records, constrained=False, concurrency=5)
         self.assertEqual(answers, records)
         comparison = compare(records, answers)
         self.assertEqual(comparison.disagreements, [])
@@ -102,18 +105,18 @@ class ServerClientTest(unittest.TestCase):
 
     def test_document_with_another_number_is_an_error(self):
         client = self.start(ReplayingServer([], first_number=2))
-        with self.assertRaisesRegex(RuntimeError, "doc-1 got the number 2, not 1"):
-            client.ingest(DOCUMENTS)
+        with self.assertRaisesRegex(RuntimeError, "doc-1 got the number 2"):
+            server_client.ingest(client, DOCUMENTS)
 
     def test_refused_document_is_an_error(self):
         client = self.start(ReplayingServer([], refused="doc-7"))
         with self.assertRaisesRegex(RuntimeError, "doc-7: no room"):
-            client.ingest(DOCUMENTS)
+            server_client.ingest(client, DOCUMENTS)
 
     def test_failed_call_is_an_error(self):
         client = self.start(ReplayingServer([]))
-        with self.assertRaises(grpc.RpcError):
-            client.ask_all([make_record(1)], constrained=True, concurrency=2)
+        with self.assertRaisesRegex(ServerError, "unknown question"):
+            server_client.ask_all(client, [make_record(1)], constrained=True, concurrency=2)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #include <set>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "kernels/core/error_detail.h"
 #include "tests/server/server_fixture.h"
@@ -65,7 +66,7 @@ TEST_F(IngestStreamTest, EveryDocumentGetsAResultAndTheStreamASummary) {
   EXPECT_EQ(started.started().max_in_flight_bytes(), 32 << 10);
   EXPECT_EQ(started.started().max_document_bytes(), 64 << 10);
   std::thread writer([this] {
-    for (uint64_t i = 1; i <= 50; ++i) EXPECT_TRUE(Send(10 * i, "doc" + std::to_string(i)));
+    for (uint64_t i = 1; i <= 50; ++i) EXPECT_TRUE(Send(10 * i, absl::StrCat("doc", i)));
     stream_->WritesDone();
   });
   std::set<uint64_t> sequences;
@@ -77,7 +78,7 @@ TEST_F(IngestStreamTest, EveryDocumentGetsAResultAndTheStreamASummary) {
       summary = response.summary();
     } else {
       EXPECT_FALSE(response.result().has_error());
-      EXPECT_EQ(response.result().document_id(), "doc" + std::to_string(response.result().sequence() / 10));
+      EXPECT_EQ(response.result().document_id(), absl::StrCat("doc", response.result().sequence() / 10));
       EXPECT_EQ(response.result().state(), v1::DOCUMENT_STATE_ACTIVE);
       EXPECT_EQ(response.result().tokens(), 4);
       EXPECT_GT(response.result().revision(), 0U);
@@ -93,20 +94,20 @@ TEST_F(IngestStreamTest, EveryDocumentGetsAResultAndTheStreamASummary) {
   EXPECT_EQ(summary.tokens(), 200);
   EXPECT_EQ(summary.revision(), 50U);
   EXPECT_EQ(bank().accepted_ids().size(), 50U);
-  for (size_t i = 0; i < 50; ++i) EXPECT_EQ(bank().accepted_ids()[i], "doc" + std::to_string(i + 1));
+  for (size_t i = 0; i < 50; ++i) EXPECT_EQ(bank().accepted_ids()[i], absl::StrCat("doc", i + 1));
 }
 
 TEST_F(IngestStreamTest, ResultsCarryTheirSequenceInWhateverOrderTheyCome) {
   bank().Hold();
   Open();
   ASSERT_TRUE(Read().has_started());
-  for (uint64_t i = 1; i <= 3; ++i) Send(i, "doc" + std::to_string(i));
+  for (uint64_t i = 1; i <= 3; ++i) Send(i, absl::StrCat("doc", i));
   ASSERT_TRUE(WaitUntil([this] { return bank().num_held() == 3; }));
   bank().Release(3);
   for (const uint64_t expected : {3U, 2U, 1U}) {
     const v1::IngestResult result = ReadResult();
     EXPECT_EQ(result.sequence(), expected);
-    EXPECT_EQ(result.document_id(), "doc" + std::to_string(expected));
+    EXPECT_EQ(result.document_id(), absl::StrCat("doc", expected));
     EXPECT_EQ(result.number(), expected);
   }
   stream_->WritesDone();
@@ -119,7 +120,7 @@ TEST_F(IngestStreamTest, ServerStopsReadingAtTheDocumentLimit) {
   Open();
   ASSERT_TRUE(Read().has_started());
   std::thread writer([this] {
-    for (uint64_t i = 1; i <= 20; ++i) Send(i, "doc" + std::to_string(i));
+    for (uint64_t i = 1; i <= 20; ++i) Send(i, absl::StrCat("doc", i));
     stream_->WritesDone();
   });
   ASSERT_TRUE(WaitUntil([this] { return bank().num_held() == 4; }));
@@ -141,7 +142,7 @@ TEST_F(IngestStreamTest, ServerStopsReadingAtTheByteLimit) {
   Open();
   ASSERT_TRUE(Read().has_started());
   std::thread writer([this] {
-    for (uint64_t i = 1; i <= 4; ++i) Send(i, "doc" + std::to_string(i), std::string(20 << 10, 'x'));
+    for (uint64_t i = 1; i <= 4; ++i) Send(i, absl::StrCat("doc", i), std::string(20 << 10, 'x'));
     stream_->WritesDone();
   });
   ASSERT_TRUE(WaitUntil([this] { return bank().num_held() == 2; }));  // 40 KiB are over 32 KiB
@@ -367,7 +368,7 @@ TEST_F(IngestStreamTest, ManyStreamsAtOnceAllFinish) {
       stream->Write(start);
       std::thread writer([&] {
         for (uint64_t i = 0; i < 100; ++i) {
-          stream->Write(Document(i, std::to_string(client) + "-" + std::to_string(i), "text"));
+          stream->Write(Document(i, absl::StrCat(client, "-", i), "text"));
         }
         stream->WritesDone();
       });

@@ -1,3 +1,4 @@
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "server/request_validation.h"
 #include "tests/server/server_fixture.h"
@@ -138,7 +139,7 @@ TEST_F(MemoryServiceTest, DocumentComesWithItsTextOnlyWhenAsked) {
 }
 
 TEST_F(MemoryServiceTest, PagesVisitEveryDocumentOnce) {
-  for (int i = 0; i < 23; ++i) Put("doc" + std::to_string(100 + i), "text");
+  for (int i = 0; i < 23; ++i) Put(absl::StrCat("doc", 100 + i), "text");
   for (const bool with_text : {false, true}) {
     for (const int page_size : {1, 5, 22, 23, 24, 1000}) {
       std::vector<std::string> ids;
@@ -166,7 +167,7 @@ TEST_F(MemoryServiceTest, PagesVisitEveryDocumentOnce) {
 }
 
 TEST_F(MemoryServiceTest, PagesWithLongTextsEndEarly) {
-  for (int i = 0; i < 60; ++i) Put("doc" + std::to_string(100 + i), std::string(64 << 10, 'x'));
+  for (int i = 0; i < 60; ++i) Put(absl::StrCat("doc", 100 + i), std::string(64 << 10, 'x'));
   v1::ListDocumentsRequest list;
   list.set_bank("b");
   list.set_page_size(1000);

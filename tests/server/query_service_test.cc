@@ -1,6 +1,7 @@
 #include <cmath>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "kernels/core/error_detail.h"
 #include "tests/server/server_fixture.h"
@@ -304,7 +305,7 @@ TEST_F(QueryServiceTest, ManyAnswersAtOnceAllFinish) {
     clients.emplace_back([this, client] {
       for (int i = 0; i < 20; ++i) {
         grpc::ClientContext context;
-        const std::string question = std::to_string(client) + "/" + std::to_string(i);
+        const std::string question = absl::StrCat(client, "/", i);
         auto reader = query().Generate(&context, Question(question));
         v1::GenerateResponse event;
         std::string answer;
@@ -315,7 +316,7 @@ TEST_F(QueryServiceTest, ManyAnswersAtOnceAllFinish) {
         const grpc::Status status = reader->Finish();
         if (i % 5 != 4) {
           EXPECT_TRUE(status.ok()) << status.error_message();
-          EXPECT_EQ(answer, "echo: " + question);
+          EXPECT_EQ(answer, absl::StrCat("echo: ", question));
         }
       }
     });

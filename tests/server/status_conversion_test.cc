@@ -30,7 +30,7 @@ TEST(StatusConversion, EveryCanonicalCodeKeepsItsNumberAndGetsAReason) {
     EXPECT_EQ(static_cast<int>(error.code), hidden ? 13 : code);
     EXPECT_FALSE(error.reason.empty());
     EXPECT_EQ(error.domain, "msa.dev");
-    if (!hidden) EXPECT_EQ(error.message, "why");
+    EXPECT_EQ(error.message == "why", !hidden);
   }
 }
 

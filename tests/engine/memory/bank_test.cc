@@ -287,6 +287,21 @@ TEST_F(BankTest, NumbersAreNeverUsedTwice) {
   EXPECT_EQ(kernels::DetailOf(full.status).reason, "DOCUMENT_NUMBERS_EXHAUSTED");
 }
 
+TEST_F(BankTest, NumberZeroAndEmptyTextsAreServedWhenAskedFor) {
+  MakeBank();
+  const DocumentInput zero{.id = "zero", .text = "", .metadata = {}, .number = 0};
+  const IngestResult result = Ingest(*bank_, zero);
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.number, 0u);
+  EXPECT_TRUE(Ingest(*bank_, zero).deduplicated);
+  EXPECT_TRUE(absl::IsAlreadyExists(Ingest(*bank_, "zero", "other").status));
+  EXPECT_EQ(Ingest(*bank_, "next", "").number, 1u);
+  Reopen();
+  EXPECT_EQ(VisibleArrays(*bank_).at(0), ExpectedArrays(0, ""));
+  EXPECT_EQ(Delete(*bank_, {"zero"}).num_deleted, 1);
+  EXPECT_TRUE(absl::IsInvalidArgument(Ingest(*bank_, zero).status)) << "0 has been used";
+}
+
 TEST_F(BankTest, DocumentOverTheModelsLengthIsRefusedWithBothNumbers) {
   MakeBank();
   const IngestResult fits = Ingest(*bank_, "fits", TextOfTokens(200, 1));

@@ -40,11 +40,11 @@ TEST(DocumentRulesTest, IdsAreUtf8WithoutControlCharacters) {
 }
 
 TEST(DocumentRulesTest, TextIsWellFormedUtf8) {
-  for (const char* text : {"x", "\n\t", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
+  for (const char* text : {"", "x", "\n\t", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
                            "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
     EXPECT_TRUE(Accepts(Input("a", text)));
   }
-  for (const char* text : {"", "\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2x", "\xe0\x9f\xbf",
+  for (const char* text : {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2x", "\xe0\x9f\xbf",
                            "\xed\xa0\x80", "\xe2\x82", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
                            "\xf5\x80\x80\x80", "\xff", "x\xf0\x90\x80"}) {
     EXPECT_FALSE(Accepts(Input("a", text))) << absl::CHexEscape(text);

@@ -213,7 +213,7 @@ TEST(TokenizerFile, FilesThatCannotBeReadAreNamed) {
 TEST(TokenizerFile, EveryTruncationIsRefused) {
   const std::string text = ReadTokenizerData("tokenizer-string-merges.json");
   const size_t end = text.rfind('}');
-  for (size_t length = 0; length <= end; length += 1 + length / 40) {
+  for (size_t length = 0; length <= end; length += 1 + length / 20) {
     EXPECT_EQ(ParseTokenizerFile(text.substr(0, length)).status().code(),
               absl::StatusCode::kInvalidArgument)
         << length;

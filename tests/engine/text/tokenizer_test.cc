@@ -192,14 +192,14 @@ TEST(Tokenizer, IdsMayHaveGaps) {
   EXPECT_EQ(tokenizer->Decode({2500}, false), "");
 }
 
-// Each of these took minutes if any step were quadratic.
-TEST(Tokenizer, AMegabyteOfAnythingEncodesAndComesBack) {
+// A quadratic step would take minutes.
+TEST(Tokenizer, LongTextOfAnyKindEncodesAndComesBack) {
   const auto tokenizer = LoadOrDie("tokenizer.json");
   const std::string patterns[] = {"a",      " ",    "\n",        "a ",      "\u4E2D",
                                   "\u0F73", "\xFF", "<|im_end|", "<think>", "\u3000  "};
   for (const std::string& pattern : patterns) {
     std::string text = "x";
-    while (text.size() < 1 << 20) text += pattern;
+    while (text.size() < kLongTextBytes) text += pattern;
     const std::string normalized = tokenizer->Normalize(text);
     EXPECT_TRUE(SpelledBytes(*tokenizer, tokenizer->EncodeText(text)) == normalized) << pattern;
   }

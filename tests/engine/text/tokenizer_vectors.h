@@ -12,6 +12,13 @@
 // The golden texts of tests/data/tokenizer: what Hugging Face's tokenizers makes of them.
 namespace msa::engine {
 
+// Bytes of a text long enough that quadratic work would not end; sanitizers slow everything down.
+#ifdef MSA_SANITIZE
+inline constexpr size_t kLongTextBytes = 1 << 16;
+#else
+inline constexpr size_t kLongTextBytes = 1 << 20;
+#endif
+
 inline std::string TokenizerDataPath(const std::string& name) {
   return std::string(MSA_TEST_DATA "/tokenizer/") + name;
 }

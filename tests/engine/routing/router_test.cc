@@ -1,0 +1,237 @@
+// Routing over shards against a brute-force model. Keys and queries are small integers, so that every score is exact and
+// equality means equality; few distinct values make many ties.
+#include "engine/routing/router.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "engine/parallel/local_communicator.h"
+
+namespace msa::engine {
+namespace {
+
+constexpr int64_t kWidth = 32;  // 2 KV heads of 16
+constexpr int kLayers = 2;
+
+struct ModelDocument {
+  uint32_t number = 0;
+  uint64_t from = 0, to = UINT64_MAX;
+  std::vector<std::vector<float>> keys[kLayers];  // [layer][chunk] -> [W]
+};
+
+// A bank that is only shards.
+class ShardsOnly : public Bank {
+ public:
+  ShardsOnly(const MemoryGeometry& geometry, int num_shards) {
+    for (int s = 0; s < num_shards; ++s) shards_.push_back(std::make_unique<Shard>(geometry));
+  }
+  Shard& mutable_shard(size_t i) { return *shards_[i]; }
+
+  BankInfo Info() const override { return {}; }
+  BankStats Stats() const override { return {}; }
+  void Ingest(DocumentInput, IngestMode, AcknowledgeAt, IngestDone) override {}
+  void Delete(std::vector<std::string>, DeleteDone) override {}
+  absl::StatusOr<DocumentInfo> Get(const std::string&, bool) const override { return absl::NotFoundError(""); }
+  absl::StatusOr<std::vector<DocumentInfo>> List(const std::string&, int64_t, bool) const override {
+    return std::vector<DocumentInfo>();
+  }
+  absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t>, const BankPin&, bool) const override {
+    return std::vector<DocumentInfo>();
+  }
+  std::unique_ptr<BankPin> Pin() override { return nullptr; }
+  int num_shards() const override { return static_cast<int>(shards_.size()); }
+  const Shard& shard(int rank) const override { return *shards_[static_cast<size_t>(rank)]; }
+
+ private:
+  std::vector<std::unique_ptr<Shard>> shards_;
+};
+
+ModelConfig Config(int64_t k) {
+  ModelConfig config;
+  config.num_query_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 16;
+  config.msa_layers = {0, 1};
+  config.num_layers = 2;
+  config.doc_top_k = k;
+  return config;
+}
+
+MemoryGeometry Geometry(kernels::DType dtype) {
+  return {.num_msa_layers = kLayers, .kv_width = kWidth, .tokens_per_chunk = 64, .dtype = dtype,
+          .model_fingerprint = "f", .instruction_set = "i"};
+}
+
+std::vector<float> SmallIntegers(std::mt19937* random, int64_t count, int most) {
+  std::vector<float> values;
+  for (int64_t i = 0; i < count; ++i) {
+    values.push_back(static_cast<float>(static_cast<int>((*random)() % static_cast<unsigned>(2 * most + 1)) - most));
+  }
+  return values;
+}
+
+std::vector<ModelDocument> RandomDocuments(std::mt19937* random, size_t count) {
+  std::set<uint32_t> numbers;
+  while (numbers.size() < count) numbers.insert(static_cast<uint32_t>((*random)() % 5000));
+  std::vector<ModelDocument> documents;
+  for (const uint32_t number : numbers) {
+    ModelDocument& document = documents.emplace_back();
+    document.number = number;
+    document.from = (*random)() % 4;
+    if ((*random)() % 4 == 0) document.to = document.from + 1 + (*random)() % 4;
+    const size_t chunks = 1 + (*random)() % 4;
+    for (auto& layer : document.keys) {
+      for (size_t c = 0; c < chunks; ++c) layer.push_back(SmallIntegers(random, kWidth, 1));
+    }
+  }
+  std::shuffle(documents.begin(), documents.end(), *random);
+  return documents;
+}
+
+void Fill(ShardsOnly* bank, const std::vector<ModelDocument>& documents, kernels::DType dtype) {
+  for (size_t i = 0; i < documents.size(); ++i) {
+    const ModelDocument& document = documents[i];
+    Shard& shard = bank->mutable_shard(i * 7 % static_cast<size_t>(bank->num_shards()));
+    Shard::Addition addition;
+    addition.number = document.number;
+    addition.from_revision = document.from;
+    addition.num_chunks = static_cast<int64_t>(document.keys[0].size());
+    for (const auto& layer : document.keys) {
+      for (const std::vector<float>& key : layer) {
+        for (const float value : key) {
+          std::byte bytes[4];
+          const kernels::BF16 narrow = kernels::ToBF16(value);
+          std::memcpy(bytes, dtype == kernels::DType::kF32 ? static_cast<const void*>(&value) : &narrow,
+                      kernels::SizeOf(dtype));
+          addition.router_keys.insert(addition.router_keys.end(), bytes, bytes + kernels::SizeOf(dtype));
+        }
+      }
+    }
+    std::vector<Shard::Addition> one;
+    one.push_back(std::move(addition));
+    shard.Add(std::move(one));
+    if (document.to != UINT64_MAX) shard.Retire(document.number, document.to);
+  }
+}
+
+struct ModelQuery {
+  int rank = 0, layer = 0;
+  uint64_t revision = 0;
+  std::vector<float> rows;
+};
+
+std::vector<kernels::ScoredDocument> BruteForce(const std::vector<ModelDocument>& documents, const ModelQuery& query,
+                                                int64_t k) {
+  std::vector<kernels::ScoredDocument> scored;
+  for (const ModelDocument& document : documents) {
+    if (query.revision < document.from || query.revision >= document.to || query.rows.empty()) continue;
+    float best = -1e9f;
+    for (const std::vector<float>& key : document.keys[query.layer]) {
+      for (size_t row = 0; row < query.rows.size(); row += kWidth) {
+        float score = 0;
+        for (size_t i = 0; i < kWidth; ++i) score += query.rows[row + i] * key[i];
+        best = std::max(best, score);
+      }
+    }
+    scored.push_back({best, document.number});
+  }
+  std::sort(scored.begin(), scored.end());
+  scored.resize(std::min(scored.size(), static_cast<size_t>(k)));
+  return scored;
+}
+
+// Runs one stage on all ranks; [query] selections.
+std::vector<Selection> RouteAll(const ModelConfig& config, const std::vector<const Bank*>& banks, int num_ranks,
+                                const std::vector<ModelQuery>& queries, const std::vector<size_t>& bank_of,
+                                kernels::DType dtype) {
+  const auto compute = dtype == kernels::DType::kF32 ? kernels::ComputeDType::kF32 : kernels::ComputeDType::kBF16;
+  auto communicators = MakeLocalCommunicators(num_ranks);
+  kernels::ThreadPool threads(2);
+  KvPagePool pages({.num_kv_heads = 2, .rows_per_page = 64, .head_dim = 16, .dtype = dtype}, 0);
+  std::vector<Selection> selections(queries.size());
+  std::vector<absl::Status> statuses(queries.size());
+  std::vector<absl::Duration> times(queries.size());
+  std::vector<RoutePoint> points;
+  for (size_t i = 0; i < queries.size(); ++i) {
+    points.push_back({.rank = queries[i].rank % num_ranks,
+                      .bank = banks[bank_of[i]],
+                      .revision = queries[i].revision,
+                      .msa_index = queries[i].layer,
+                      .num_rows = static_cast<int64_t>(queries[i].rows.size()) / kWidth,
+                      .router_query = queries[i].rows.data(),
+                      .selection = &selections[i],
+                      .memory = nullptr,
+                      .status = &statuses[i],
+                      .score_time = &times[i],
+                      .fetch_time = &times[i]});
+  }
+  std::vector<std::thread> ranks;
+  for (auto& communicator : communicators) {
+    ranks.emplace_back([&] {
+      Router router(&config, kWidth, {kernels::DeviceKind::kCpu, &threads}, compute, dtype, &pages, communicator.get());
+      RouteStats stats;
+      const absl::Status routed = router.Route(points, &stats);
+      EXPECT_TRUE(routed.ok()) << routed;
+    });
+  }
+  for (std::thread& rank : ranks) rank.join();
+  return selections;
+}
+
+TEST(Router, AnyNumberOfShardsSelectsWhatBruteForceSelects) {
+  std::mt19937 random(7);
+  for (int trial = 0; trial < 60; ++trial) {
+    const kernels::DType dtype = trial % 2 == 0 ? kernels::DType::kF32 : kernels::DType::kBF16;
+    const ModelConfig config = Config(1 + static_cast<int64_t>(random() % 20));
+    const std::vector<ModelDocument> documents = RandomDocuments(&random, random() % 200);
+    const std::vector<ModelDocument> others = RandomDocuments(&random, random() % 30);
+    std::vector<ModelQuery> queries;
+    std::vector<size_t> bank_of;
+    for (size_t i = 0; i < 1 + random() % 6; ++i) {
+      const auto rows = static_cast<int64_t>(random() % 5);
+      queries.push_back({.rank = static_cast<int>(random() % 5),
+                         .layer = static_cast<int>(random() % kLayers),
+                         .revision = random() % 6,
+                         .rows = SmallIntegers(&random, rows * kWidth, 1)});
+      bank_of.push_back(random() % 2);
+    }
+    for (const int shards : {1, 2, 3, 5}) {
+      ShardsOnly bank(Geometry(dtype), shards), other(Geometry(dtype), shards);
+      Fill(&bank, documents, dtype);
+      Fill(&other, others, dtype);
+      const std::vector<Selection> selections = RouteAll(config, {&bank, &other}, shards, queries, bank_of, dtype);
+      for (size_t i = 0; i < queries.size(); ++i) {
+        const auto expected = BruteForce(bank_of[i] == 0 ? documents : others, queries[i], config.doc_top_k);
+        EXPECT_EQ(selections[i].documents, expected) << "trial " << trial << ", " << shards << " shards, query " << i;
+        ASSERT_EQ(selections[i].owners.size(), expected.size());
+        const ShardsOnly& asked = bank_of[i] == 0 ? bank : other;
+        for (size_t d = 0; d < expected.size(); ++d) {
+          EXPECT_EQ(asked.shard(selections[i].owners[d]).NumChunks(expected[d].number), selections[i].num_chunks[d]);
+        }
+      }
+    }
+  }
+}
+
+TEST(Router, AnAbortedGroupReturnsAnErrorInsteadOfWaiting) {
+  const ModelConfig config = Config(4);
+  ShardsOnly bank(Geometry(kernels::DType::kF32), 2);
+  auto communicators = MakeLocalCommunicators(2);
+  communicators[1]->Abort(absl::InternalError("lost"));
+  kernels::ThreadPool threads(1);
+  KvPagePool pages({.num_kv_heads = 2, .rows_per_page = 64, .head_dim = 16, .dtype = kernels::DType::kF32}, 0);
+  Router router(&config, kWidth, {kernels::DeviceKind::kCpu, &threads}, kernels::ComputeDType::kF32,
+                kernels::DType::kF32, &pages, communicators[0].get());
+  RouteStats stats;
+  EXPECT_EQ(router.Route({}, &stats).code(), absl::StatusCode::kAborted);
+}
+
+}  // namespace
+}  // namespace msa::engine
