@@ -7,15 +7,22 @@
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
-#include "server/server_metrics.h"
+#include "server/service_context.h"
 #include "server/status_conversion.h"
 
 namespace msa::server {
 
-// One call's entry in the metrics, and its way to a final status. Thread-safe; End counts once.
+// One call: it is open while its record lives. Its entry in the metrics and its way to a final status. Thread-safe; End counts
+// once.
 class CallRecord {
  public:
-  CallRecord(ServerMetrics* metrics, RpcMethod method) : metrics_(metrics), method_(method) {}
+  CallRecord(const ServiceContext& service, RpcMethod method)
+      : metrics_(service.metrics), state_(service.state), method_(method) {
+    state_->CallOpened();
+  }
+  ~CallRecord() { state_->CallClosed(); }
+  CallRecord(const CallRecord&) = delete;
+  CallRecord& operator=(const CallRecord&) = delete;
 
   grpc::Status End(const absl::Status& status) {
     const grpc::Status final_status = ToGrpcStatus(status, NameOf(method_));
@@ -27,6 +34,7 @@ class CallRecord {
 
  private:
   ServerMetrics* metrics_;
+  ServerState* state_;
   const RpcMethod method_;
   const absl::Time start_ = absl::Now();
   std::atomic<bool> ended_{false};

@@ -56,7 +56,7 @@ std::shared_ptr<GenerateCall> GenerateCall::Start(const ServiceContext& service,
 
 GenerateCall::GenerateCall(const ServiceContext& service, const grpc::CallbackServerContext* context,
                            const grpc::ByteBuffer* in)
-    : service_(service), context_(context), in_(in), record_(service.metrics, RpcMethod::kGenerate) {
+    : service_(service), context_(context), in_(in), record_(service, RpcMethod::kGenerate) {
   service_.metrics->StreamOpened(RpcMethod::kGenerate);
 }
 

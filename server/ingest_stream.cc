@@ -35,7 +35,7 @@ IngestStream::IngestStream(const ServiceContext& service, const grpc::CallbackSe
     : service_(service),
       context_(context),
       on_done_(std::move(on_done)),
-      record_(service.metrics, RpcMethod::kIngestDocuments) {
+      record_(service, RpcMethod::kIngestDocuments) {
   service_.metrics->StreamOpened(RpcMethod::kIngestDocuments);
 }
 

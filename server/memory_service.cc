@@ -108,7 +108,7 @@ grpc::ServerUnaryReactor* MemoryService::ListDocuments(Context* context, const B
 grpc::ServerUnaryReactor* MemoryService::DeleteDocuments(Context* context, const Bytes* in, Bytes* out) {
   // Not RunUnary: the bank answers when the deletion is published, and no thread waits for that.
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  auto record = std::make_shared<CallRecord>(service_.metrics, RpcMethod::kDeleteDocuments);
+  auto record = std::make_shared<CallRecord>(service_, RpcMethod::kDeleteDocuments);
   const auto run = [=, this]() -> absl::Status {
     v1::DeleteDocumentsRequest request;
     MSA_RETURN_IF_ERROR(ParseMessage(*in, &request));

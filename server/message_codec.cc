@@ -21,8 +21,15 @@ using google::protobuf::UnknownFieldSet;
 
 constexpr int kMaxDepth = 16;  // deeper than any message of the API
 
-absl::Status InvalidEncoding(const std::string& message, const std::string& field) {
-  return kernels::WithDetail(absl::InvalidArgumentError(message), {.reason = "INVALID_ENCODING", .field = field, .metadata = {}, .retry_after = {}});
+absl::Status Malformed(const std::string& type) {
+  return kernels::WithDetail(
+      absl::InvalidArgumentError(absl::StrCat("the request is not a message of type ", type)),
+      {.reason = "MALFORMED_MESSAGE", .field = "", .metadata = {}, .retry_after = {}});
+}
+
+absl::Status NotUtf8(const std::string& field) {
+  return kernels::WithDetail(absl::InvalidArgumentError(absl::StrCat(field, " is not valid UTF-8")),
+                             {.reason = "INVALID_UTF8", .field = field, .metadata = {}, .retry_after = {}});
 }
 
 // `fields` without the strings that are not UTF-8. Returns the path of the first of those, or "" when there is none.
@@ -82,7 +89,7 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messa
   UnknownFieldSet fields;
   if (!fields.ParseFromArray(data, static_cast<int>(size))) {
     message->Clear();
-    return InvalidEncoding(absl::StrCat("the request is not a message of type ", name), "");
+    return Malformed(name);
   }
   UnknownFieldSet kept;
   const std::string bad = DropBadStrings(*message->GetDescriptor(), fields, 0, &kept);
@@ -90,9 +97,9 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messa
   kept.SerializeToString(&cleaned);
   if (bad.empty() || !message->ParseFromString(cleaned)) {
     message->Clear();
-    return InvalidEncoding(absl::StrCat("the request is not a message of type ", name), "");
+    return Malformed(name);
   }
-  return InvalidEncoding(absl::StrCat(bad, " is not valid UTF-8"), bad);
+  return NotUtf8(bad);
 }
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {

@@ -22,7 +22,7 @@ std::shared_ptr<RetrieveCall> RetrieveCall::Start(const ServiceContext& service,
 
 RetrieveCall::RetrieveCall(const ServiceContext& service, const grpc::CallbackServerContext* context,
                            const grpc::ByteBuffer* in, grpc::ByteBuffer* out)
-    : service_(service), context_(context), in_(in), out_(out), record_(service.metrics, RpcMethod::kRetrieve) {}
+    : service_(service), context_(context), in_(in), out_(out), record_(service, RpcMethod::kRetrieve) {}
 
 absl::StatusOr<std::unique_ptr<engine::RequestHandle>> RetrieveCall::Admit() {
   v1::RetrieveRequest request;

@@ -33,7 +33,10 @@ constexpr int kCallThreads = 4;
 constexpr int kStreamThreads = 2;
 constexpr size_t kMaxQueuedCalls = 1024;
 constexpr int kMaxStreamsPerConnection = 1024;
+constexpr absl::Duration kFarewell = absl::Milliseconds(300);  // for the last bytes to leave
 constexpr int64_t kMessageSlackBytes = int64_t{1} << 20;  // ids, metadata and framing around a document's text
+
+constexpr const char* kServiceNames[] = {"msa.v1.MemoryService", "msa.v1.QueryService", "msa.v1.AdminService"};
 
 // The libraries' own chatter becomes debug lines; their failures come back to us as statuses.
 void QuietLibraries() {
@@ -114,6 +117,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   if (parts->grpc == nullptr || parts->port == 0) {
     return absl::UnavailableError(absl::StrCat("cannot listen on gRPC port ", address));
   }
+  for (const char* service : kServiceNames) parts->grpc->GetHealthCheckService()->SetServingStatus(service, true);
   if (options.observability.metrics) {
     MSA_ASSIGN_OR_RETURN(parts->metrics_endpoint,
                          MetricsEndpoint::Start(options.observability.metrics_host, options.observability.metrics_port,
@@ -151,7 +155,9 @@ void Server::Drain(absl::Duration grace) {
   parts_->grpc->GetHealthCheckService()->SetServingStatus(false);
   parts_->memory.EndStreams(parts_->state.CheckReady());
   parts_->engine->Drain(grace);
-  parts_->grpc->Shutdown(absl::ToChronoTime(std::max(end, absl::Now() + absl::Milliseconds(100))));
+  parts_->state.WaitForCalls(end);
+  // What is left are calls that outlast the grace, and connections of idle clients, which may never answer a goodbye.
+  parts_->grpc->Shutdown(absl::ToChronoTime(absl::Now() + kFarewell));
 }
 
 bool Server::CheckEngine() {

@@ -31,4 +31,19 @@ void ServerState::BeginDraining() {
   state_.compare_exchange_strong(ready, ServingState::kDraining);
 }
 
+void ServerState::CallOpened() {
+  const std::lock_guard lock(mutex_);
+  ++num_open_calls_;
+}
+
+void ServerState::CallClosed() {
+  const std::lock_guard lock(mutex_);
+  if (--num_open_calls_ == 0) last_closed_.notify_all();
+}
+
+void ServerState::WaitForCalls(absl::Time deadline) {
+  std::unique_lock lock(mutex_);
+  last_closed_.wait_until(lock, absl::ToChronoTime(deadline), [this] { return num_open_calls_ == 0; });
+}
+
 }  // namespace msa::server

@@ -2,6 +2,9 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -27,9 +30,17 @@ class ServerState {
   void BeginDraining();
   void MarkUnhealthy() { state_.store(ServingState::kUnhealthy); }
 
+  // ---- open calls
+  void CallOpened();
+  void CallClosed();
+  void WaitForCalls(absl::Time deadline);  // until none is open
+
  private:
   const absl::Time start_time_ = absl::Now();
   std::atomic<ServingState> state_{ServingState::kReady};
+  std::mutex mutex_;
+  std::condition_variable last_closed_;
+  int64_t num_open_calls_ = 0;
 };
 
 }  // namespace msa::server

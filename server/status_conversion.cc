@@ -1,6 +1,8 @@
 #include "server/status_conversion.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <map>
 #include <random>
 #include <string>
 
@@ -48,6 +50,16 @@ void AddDetails(const kernels::ErrorDetail& detail, const std::string& message, 
   }
 }
 
+// The engine names what its caller handed in; the client knows it by the request's fields.
+std::string FieldOfRequest(const std::string& field) {
+  static const auto* names = new std::map<std::string, std::string>{{"documents.id", "document.document_id"},
+                                                                    {"documents.text", "document.text"},
+                                                                    {"documents.metadata", "document.metadata"},
+                                                                    {"token_budget", "settings.token_budget"}};
+  const auto found = names->find(field);
+  return found == names->end() ? field : found->second;
+}
+
 bool HidesCause(absl::StatusCode code) {
   return code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnknown;
 }
@@ -70,6 +82,7 @@ google::rpc::Status ToRpcStatus(const absl::Status& status, std::string_view whe
     out.set_code(static_cast<int>(status.code()));
     out.set_message(ToSafeUtf8(kernels::ToStd(status.message()), kMaxMessageBytes));
     detail = kernels::DetailOf(status);
+    detail.field = FieldOfRequest(detail.field);
     if (detail.reason.empty()) detail.reason = absl::StatusCodeToString(status.code());
   }
   AddDetails(detail, out.message(), &out);

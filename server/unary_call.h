@@ -26,7 +26,7 @@ template <class Request, class Response, class Handler>
 grpc::ServerUnaryReactor* RunUnary(const ServiceContext& service, RpcMethod method, grpc::CallbackServerContext* context,
                                    const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler handler) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  auto record = std::make_shared<CallRecord>(service.metrics, method);
+  auto record = std::make_shared<CallRecord>(service, method);
   const bool posted = service.calls->Post([=, handler = std::move(handler)]() mutable {
     Request request;
     Response response;

@@ -13,6 +13,7 @@ Client& CommandContext::client() {
     ClientOptions client_options;
     client_options.server = options.server;
     client_options.timeout = timeout();
+    client_options.retry = retry;
     client_ = *Client::Create(std::move(client_options));  // the parser refused an empty address
     if (interrupted_) client_->Cancel();
   }

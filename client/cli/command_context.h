@@ -32,6 +32,7 @@ class CommandContext {
   explicit CommandContext(Terminal terminal) : terminal_(terminal) {}
 
   GlobalOptions options;
+  RetryPolicy retry;  // of calls
   // What the command line asks for; set while it is parsed, called once after that. Returns the
   // exit code.
   std::function<ExitCode()> command;

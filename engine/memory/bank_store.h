@@ -25,6 +25,7 @@ struct BankStoreOptions {
   int64_t max_pending_bytes = int64_t{64} << 20;
   absl::Duration segment_interval = absl::Milliseconds(200);  // encoded documents wait at most this long for a segment
   int64_t segment_target_bytes = int64_t{64} << 20;
+  absl::Duration write_retry_interval = absl::Seconds(1);  // after a segment did not fit on the disk
 };
 
 // Gets told what happens, for metrics; called on the store's threads, must not block. All methods have empty defaults.

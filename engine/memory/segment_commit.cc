@@ -10,7 +10,6 @@
 namespace msa::engine {
 namespace {
 
-constexpr absl::Duration kRetryInterval = absl::Seconds(1);
 constexpr size_t kMaxPurgedAtOnce = 1024;
 
 }  // namespace
@@ -206,7 +205,7 @@ void SegmentCommit::Retry(const absl::Status& status,
     acknowledgements_->Refused(document.number, DocumentState::kAccepted, status);
   }
   if (!parts_->write_failure.ok()) return;
-  not_before_ = parts_->clock->Monotonic() + kRetryInterval;
+  not_before_ = parts_->clock->Monotonic() + parts_->options.write_retry_interval;
   queue_->PutBack(std::move(encoded));
 }
 

@@ -276,8 +276,11 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model_dir) {
   const std::string generation_text = generation.ok() ? *std::move(generation) : "";
   MSA_ASSIGN_OR_RETURN(ModelConfig result, ParseModelConfig(config, generation_text, model_dir));
   std::error_code error;
-  const std::filesystem::path path = std::filesystem::canonical(model_dir, error);
-  if (!error) result.name = path.filename().string();
+  std::filesystem::path path = std::filesystem::canonical(model_dir, error);
+  if (error) return result;
+  // models/needle/checkpoint is the model needle.
+  if (path.filename() == "checkpoint" && path.has_parent_path()) path = path.parent_path();
+  result.name = path.filename().string();
   return result;
 }
 

@@ -23,7 +23,7 @@ enum class AnswerBlockMask { kFull, kCausal };
 // msa_config: pooling_kernel_size 64, doc_top_k 16, aux_loss_method INFONCE, query_reduce_method and chunk_reduce_method
 // max, answer_block_mask full, similarity_rule contains.
 struct ModelConfig {
-  std::string name;             // the directory's name, shown to users
+  std::string name;             // the directory's name (of `checkpoint`, its parent's), shown to users
   int64_t hidden_size = 0;      // M
   int64_t num_layers = 0;       // L
   int64_t num_query_heads = 0;  // Hq

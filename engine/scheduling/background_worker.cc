@@ -6,13 +6,13 @@ namespace msa::engine {
 
 BackgroundWorker::BackgroundWorker() : thread_([this] { Loop(); }) {}
 
-BackgroundWorker::~BackgroundWorker() {
+void BackgroundWorker::Stop() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
   }
   wake_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void BackgroundWorker::Run(absl::AnyInvocable<void()> task) {

@@ -14,9 +14,10 @@ namespace msa::engine {
 class BackgroundWorker {
  public:
   BackgroundWorker();
-  ~BackgroundWorker();  // runs what is queued, then ends
+  ~BackgroundWorker() { Stop(); }
 
-  void Run(absl::AnyInvocable<void()> task);
+  void Run(absl::AnyInvocable<void()> task);  // not after Stop
+  void Stop();  // runs what is queued, then ends; idempotent, from one thread
 
  private:
   void Loop();

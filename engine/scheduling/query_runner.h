@@ -39,6 +39,8 @@ class QueryRunner {
   void AfterAssembly(const std::shared_ptr<Query>& query);
   // Ends the query with an error and frees its pages. Not while it is kAssembling.
   void Fail(const std::shared_ptr<Query>& query, absl::Status status);
+  // Ends the background work that is left; nothing else may be called afterwards.
+  void Stop() { worker_.Stop(); }
 
  private:
   void OnToken(const std::shared_ptr<Query>& query);

@@ -121,6 +121,7 @@ void Scheduler::Stop() {
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
+  runner_.Stop();
 }
 
 bool Scheduler::healthy() const {

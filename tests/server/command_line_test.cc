@@ -113,7 +113,7 @@ TEST(CommandLine, FilesThatAreNotSectionsOfKeysAreRefusedByLine) {
 }
 
 TEST(CommandLine, PrintedConfigurationReadsBackTheSame) {
-  const auto first = ParseCommandLine({"--model", "a dir: #1", "--kv-bytes", "3MiB", "--slice-time", "1m30s", "--no-reflection",
+  const auto first = ParseCommandLine({"--model", "a dir: #1", "--kv-bytes", "3MiB", "--drain-grace", "1m30s", "--no-reflection",
                                        "--print-config"}, {});
   ASSERT_TRUE(first.ok());
   EXPECT_EQ(first->action, CommandLine::Action::kPrintConfig);

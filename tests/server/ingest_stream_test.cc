@@ -227,7 +227,7 @@ TEST_F(IngestStreamTest, RefusedDocumentsGetAnErrorAndTheStreamGoesOn) {
   EXPECT_EQ(error.metadata.at("limit"), "65536");
   EXPECT_EQ(error.metadata.at("actual"), "65537");
   error = refusal(Document(4, "utf8", "caf\xe9"));
-  EXPECT_EQ(error.reason, "INVALID_ENCODING");
+  EXPECT_EQ(error.reason, "INVALID_UTF8");
   EXPECT_EQ(error.field, "document.text");
   error = refusal(Document(5, std::string(513, 'i'), "x"));
   EXPECT_EQ(error.reason, "INVALID_DOCUMENT_ID");

@@ -110,7 +110,7 @@ TEST_F(MemoryServiceTest, NameThatIsNotUtf8IsNamedAsSuch) {
   get.set_bank("\xff\xfe");
   const CallError error = Refused(&Stub::GetBank, get);
   EXPECT_EQ(error.code, grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(error.reason, "INVALID_ENCODING");
+  EXPECT_EQ(error.reason, "INVALID_UTF8");
   EXPECT_EQ(error.field, "bank");
 }
 
@@ -227,17 +227,17 @@ TEST_F(MemoryServiceTest, DeleteChecksItsIds) {
   v1::DeleteDocumentsRequest remove;
   remove.set_bank("b");
   EXPECT_EQ(Refused(&Stub::DeleteDocuments, remove).field, "document_ids");
-  remove.add_document_ids("");
+  remove.add_document_ids(std::string());
   EXPECT_EQ(Refused(&Stub::DeleteDocuments, remove).field, "document_ids[0]");
   remove.set_document_ids(0, std::string(513, 'x'));
   EXPECT_EQ(Refused(&Stub::DeleteDocuments, remove).metadata.at("limit"), "512");
   remove.clear_document_ids();
-  for (int i = 0; i < 1001; ++i) remove.add_document_ids("x");
+  for (int i = 0; i < 1001; ++i) remove.add_document_ids(std::string("x"));
   const CallError error = Refused(&Stub::DeleteDocuments, remove);
   EXPECT_EQ(error.metadata.at("actual"), "1001");
   EXPECT_EQ(error.metadata.at("limit"), "1000");
   remove.clear_document_ids();
-  remove.add_document_ids("x");
+  remove.add_document_ids(std::string("x"));
   remove.set_bank("absent");
   EXPECT_EQ(Refused(&Stub::DeleteDocuments, remove).reason, "BANK_NOT_FOUND");
 }

@@ -47,7 +47,7 @@ TEST(MessageCodec, StringThatIsNotUtf8NamesItsFieldAndLeavesTheRest) {
   v1::IngestDocumentsRequest parsed;
   const absl::Status status = ParseMessage(Bytes(request.SerializeAsString()), &parsed);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(kernels::DetailOf(status).reason, "INVALID_ENCODING");
+  EXPECT_EQ(kernels::DetailOf(status).reason, "INVALID_UTF8");
   EXPECT_EQ(kernels::DetailOf(status).field, "document.text");
   EXPECT_EQ(parsed.document().sequence(), 17U);
   EXPECT_EQ(parsed.document().document_id(), "ok");
@@ -70,6 +70,7 @@ TEST(MessageCodec, BytesThatAreNoMessageAreRefused) {
     v1::RetrieveRequest parsed;
     const absl::Status status = ParseMessage(Bytes(bytes), &parsed);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(kernels::DetailOf(status).reason, "MALFORMED_MESSAGE");
     EXPECT_THAT(std::string(status.message()), HasSubstr("msa.v1.RetrieveRequest"));
   }
 }

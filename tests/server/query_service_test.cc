@@ -104,7 +104,7 @@ TEST_F(QueryServiceTest, UnsetParametersAreTheDefaultsAndZeroIsAValue) {
   request.mutable_limits()->set_max_retrieval_tokens(5);
   request.mutable_limits()->set_max_answer_tokens(6);
   request.mutable_limits()->set_max_expansion_bytes(7);
-  request.add_stop("\n");
+  request.add_stop(std::string("\n"));
   request.set_constrain_citations(false);
   ASSERT_EQ(Generate(request).code, grpc::StatusCode::OK);
   const auto requests = engine().generate_requests();
@@ -152,9 +152,9 @@ TEST_F(QueryServiceTest, RefusedParametersNameFieldLimitAndActual) {
       {"limits.max_retrieval_tokens", [](auto* r) { r->mutable_limits()->set_max_retrieval_tokens(INT32_MIN); }},
       {"limits.max_answer_tokens", [](auto* r) { r->mutable_limits()->set_max_answer_tokens(0); }},
       {"limits.max_expansion_bytes", [](auto* r) { r->mutable_limits()->set_max_expansion_bytes(INT64_MAX); }},
-      {"stop[0]", [](auto* r) { r->add_stop(""); }},
-      {"stop[1]", [](auto* r) { r->add_stop("x"); r->add_stop(std::string(257, 's')); }},
-      {"stop.size", [](auto* r) { for (int i = 0; i < 17; ++i) r->add_stop("x"); }},
+      {"stop[0]", [](auto* r) { r->add_stop(std::string()); }},
+      {"stop[1]", [](auto* r) { r->add_stop(std::string("x")); r->add_stop(std::string(257, 's')); }},
+      {"stop.size", [](auto* r) { for (int i = 0; i < 17; ++i) r->add_stop(std::string("x")); }},
   };
   for (const Case& refused : cases) {
     v1::GenerateRequest request = Question();
@@ -199,11 +199,11 @@ TEST_F(QueryServiceTest, ErrorInTheMiddleEndsTheStreamWithoutFinished) {
     answer->Push(engine::StartedEvent{});
     answer->End(kernels::WithDetail(
         absl::DataLossError("segment 5 of bank \"b\" is damaged"),
-        {.reason = "CHECKSUM_MISMATCH", .field = "", .metadata = {{"segment", "5"}}, .retry_after = {}}));
+        {.reason = "SEGMENT_DAMAGED", .field = "", .metadata = {{"segment", "5"}}, .retry_after = {}}));
   };
   const CallError error = Generate(Question());
   EXPECT_EQ(error.code, grpc::StatusCode::DATA_LOSS);
-  EXPECT_EQ(error.reason, "CHECKSUM_MISMATCH");
+  EXPECT_EQ(error.reason, "SEGMENT_DAMAGED");
   ASSERT_EQ(events_.size(), 1U);
 }
 
@@ -378,7 +378,7 @@ TEST_F(QueryServiceTest, RetrieveChecksItsRequest) {
   EXPECT_EQ(refused(request).code, grpc::StatusCode::NOT_FOUND);
   request.set_bank("b");
   request.set_question("\xff");
-  EXPECT_EQ(refused(request).reason, "INVALID_ENCODING");
+  EXPECT_EQ(refused(request).reason, "INVALID_UTF8");
   engine().retrieve = [](const engine::RetrieveRequest&) { return absl::UnavailableError("rank 1 failed"); };
   request.set_question("q");
   EXPECT_EQ(refused(request).code, grpc::StatusCode::UNAVAILABLE);

@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "client/cli/answer_printer.h"
 #include "client/cli/message_json.h"
@@ -89,7 +92,7 @@ TEST(ProgressLine, ShowsFractionOnlyWhereItIsKnown) {
   EXPECT_EQ(ProgressLine(1234, -1, absl::Seconds(2)), "  1,234 documents  617/s");
   EXPECT_EQ(ProgressLine(50, 0.5, absl::Seconds(10)),
             "  50 documents  [===============               ]  50%  5/s  10.00 s left");
-  EXPECT_THAT(ProgressLine(1, 1.5, absl::Seconds(1)), HasSubstr("] 100%"));
+  EXPECT_THAT(ProgressLine(1, 1.5, absl::Seconds(1)), HasSubstr("]  100%"));
 }
 
 TEST(ProgressBar, WritesNothingWhenItIsNotEnabled) {

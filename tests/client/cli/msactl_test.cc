@@ -1,5 +1,6 @@
 #include "client/cli/msactl.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -20,7 +21,7 @@ struct Outcome {
   std::string err;
 };
 
-Outcome Run(const std::vector<std::string>& arguments, const std::string& input = "") {
+Outcome RunTool(const std::vector<std::string>& arguments, const std::string& input = "") {
   std::istringstream in(input);
   std::ostringstream out;
   std::ostringstream err;
@@ -29,6 +30,7 @@ Outcome Run(const std::vector<std::string>& arguments, const std::string& input 
   terminal.out = &out;
   terminal.err = &err;
   CommandContext context(terminal);
+  context.retry.max_attempts = 1;
   Outcome outcome;
   outcome.code = RunMsactl(arguments, &context);
   outcome.out = out.str();
@@ -40,11 +42,11 @@ Outcome Run(const std::vector<std::string>& arguments, const std::string& input 
 const char kNoServer[] = "--server=unix:/nonexistent/msa.sock";
 
 TEST(Msactl, HelpAndVersionGoToStandardOutput) {
-  const Outcome help = Run({"--help"});
+  const Outcome help = RunTool({"--help"});
   EXPECT_EQ(help.code, kExitOk);
   EXPECT_THAT(help.out, HasSubstr("ingest"));
   EXPECT_THAT(help.err, IsEmpty());
-  const Outcome version = Run({"--version"});
+  const Outcome version = RunTool({"--version"});
   EXPECT_EQ(version.code, kExitOk);
   std::ifstream file(std::string(MSA_SOURCE_DIR) + "/VERSION");
   std::string expected;
@@ -53,24 +55,24 @@ TEST(Msactl, HelpAndVersionGoToStandardOutput) {
 }
 
 TEST(Msactl, WrongUsageIsExitCode2WithOneReason) {
-  EXPECT_EQ(Run({}).code, kExitUsage);
-  EXPECT_THAT(Run({"frobnicate"}).err, HasSubstr("msactl: unknown argument: frobnicate\n"));
-  EXPECT_THAT(Run({"bank", "list", "--format", "xml"}).err,
+  EXPECT_EQ(RunTool({}).code, kExitUsage);
+  EXPECT_THAT(RunTool({"frobnicate"}).err, HasSubstr("msactl: unknown argument: frobnicate\n"));
+  EXPECT_THAT(RunTool({"bank", "list", "--format", "xml"}).err,
               HasSubstr("--format: is xml; allowed: table, json\n"));
-  EXPECT_THAT(Run({"bank", "list", "--timeout", "-1"}).err,
+  EXPECT_THAT(RunTool({"bank", "list", "--timeout", "-1"}).err,
               HasSubstr("is -1; allowed: a number, at least 0\n"));
-  EXPECT_THAT(Run({"ingest", "-", "-b", "x", "--mode", "replace"}).err,
+  EXPECT_THAT(RunTool({"ingest", "-", "-b", "x", "--mode", "replace"}).err,
               HasSubstr("--mode: is replace; allowed: insert, upsert\n"));
-  EXPECT_THAT(Run({"ask", "why?", kNoServer}).err,
+  EXPECT_THAT(RunTool({"ask", "why?", kNoServer}).err,
               HasSubstr("--bank (or the environment variable MSA_BANK) is required"));
-  EXPECT_THAT(Run({"ask", "\xFF", "-b", "x"}).err, HasSubstr("msactl: argument 2 is not UTF-8"));
+  EXPECT_THAT(RunTool({"ask", "\xFF", "-b", "x"}).err, HasSubstr("msactl: argument 2 is not UTF-8"));
   for (const auto& arguments :
        std::vector<std::vector<std::string>>{{"frobnicate"},
                                              {"bank", "list", "--format", "xml"},
                                              {"ask", "why?"},
                                              {"ask", "\xFF"},
                                              {"count-tokens"}}) {
-    const Outcome outcome = Run(arguments);
+    const Outcome outcome = RunTool(arguments);
     EXPECT_EQ(outcome.code, kExitUsage);
     EXPECT_THAT(outcome.out, IsEmpty());
   }
@@ -87,7 +89,7 @@ TEST(Msactl, NoServerIsExitCode4WithOneLine) {
                                                                    {"count-tokens", "text"}}) {
     std::vector<std::string> arguments = command;
     arguments.push_back(kNoServer);
-    const Outcome outcome = Run(arguments);
+    const Outcome outcome = RunTool(arguments);
     EXPECT_EQ(outcome.code, kExitUnavailable) << command[0];
     EXPECT_THAT(outcome.out, IsEmpty());
     EXPECT_THAT(outcome.err, testing::StartsWith("msactl: UNAVAILABLE: "));
@@ -98,7 +100,7 @@ TEST(Msactl, NoServerIsExitCode4WithOneLine) {
 }
 
 TEST(Msactl, IngestWithoutServerKeepsCountOfWhatHasNoResult) {
-  const Outcome outcome = Run({"ingest", "-", "-b", "x", kNoServer, "--format", "json"},
+  const Outcome outcome = RunTool({"ingest", "-", "-b", "x", kNoServer, "--format", "json"},
                               "{\"id\":\"a\",\"text\":\"t\"}\n");
   EXPECT_EQ(outcome.code, kExitUnavailable);
   EXPECT_THAT(outcome.out,
@@ -106,13 +108,13 @@ TEST(Msactl, IngestWithoutServerKeepsCountOfWhatHasNoResult) {
 }
 
 TEST(Msactl, UnreadableInputIsNamed) {
-  const Outcome outcome = Run({"ingest", "/nonexistent/d.jsonl", "-b", "x", kNoServer});
+  const Outcome outcome = RunTool({"ingest", "/nonexistent/d.jsonl", "-b", "x", kNoServer});
   EXPECT_EQ(outcome.code, kExitFailed);
   EXPECT_EQ(outcome.err, "msactl: NOT_FOUND: /nonexistent/d.jsonl: no such file or folder\n");
 }
 
 TEST(Msactl, PromptLoopAnswersEveryLineAndReportsFailures) {
-  const Outcome outcome = Run({"ask", "-b", "x", kNoServer}, "one?\n\n  \ntwo?\r\n");
+  const Outcome outcome = RunTool({"ask", "-b", "x", kNoServer}, "one?\n\n  \ntwo?\r\n");
   EXPECT_EQ(outcome.code, kExitUnavailable);
   EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 2);
 }

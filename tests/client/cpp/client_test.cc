@@ -26,7 +26,9 @@ class ClientTest : public testing::Test {
 };
 
 TEST_F(ClientTest, EmptyAddressIsRefused) {
-  EXPECT_EQ(Client::Create({.server = ""}).status().code(), absl::StatusCode::kInvalidArgument);
+  ClientOptions options;
+  options.server = "";
+  EXPECT_EQ(Client::Create(options).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(ClientTest, WaitsAsTheServerAsksAndTriesAgain) {

@@ -122,6 +122,7 @@ BankTest::BankTest() {
   options_.num_shards = 2;
   options_.geometry = SmallGeometry();
   options_.segment_interval = absl::Milliseconds(20);
+  options_.write_retry_interval = absl::Milliseconds(5);
   encoder_ = std::make_unique<ScriptedEncoder>(options_.geometry);
 }
 

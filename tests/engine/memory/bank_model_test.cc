@@ -1,0 +1,162 @@
+#include <deque>
+#include <map>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "tests/engine/memory/bank_fixture.h"
+
+namespace msa::engine {
+namespace {
+
+// Random operations on a bank and on a map in memory, which must always tell the same.
+class BankModelTest : public BankTest {
+ protected:
+  struct Document {
+    std::string text;
+    Metadata metadata;
+    uint32_t number = 0;
+  };
+  // A pinned query and what it saw.
+  struct Query {
+    std::unique_ptr<BankPin> pin;
+    std::map<uint32_t, std::string> texts;
+  };
+
+  int Random(int end) { return static_cast<int>(random_() % static_cast<unsigned>(end)); }
+
+  void PutRandomDocument() {
+    DocumentInput input;
+    input.id = absl::StrCat("d", Random(40));
+    input.text = absl::StrCat("text ", Random(6), std::string(static_cast<size_t>(Random(60)), '.'));
+    if (Random(3) == 0) input.metadata["k"] = static_cast<double>(Random(3));
+    const auto mode = Random(2) == 0 ? IngestMode::kInsert : IngestMode::kUpsert;
+    const auto level = Random(2) == 0 ? AcknowledgeAt::kActive : AcknowledgeAt::kAccepted;
+    const IngestResult result = Ingest(*bank_, input, mode, level);
+    const auto found = model_.find(input.id);
+    const bool exists = found != model_.end();
+    const bool same_text = exists && found->second.text == input.text;
+    const bool same = same_text && found->second.metadata == input.metadata;
+    EXPECT_EQ(result.deduplicated, same);
+    if (exists && !same && mode == IngestMode::kInsert) {
+      EXPECT_TRUE(absl::IsAlreadyExists(result.status)) << result.status;
+      return;
+    }
+    ASSERT_TRUE(result.status.ok()) << result.status;
+    if (same_text) {
+      EXPECT_EQ(result.number, found->second.number);
+    } else {
+      EXPECT_EQ(result.number, next_number_++);
+    }
+    model_[input.id] = {input.text, input.metadata, result.number};
+  }
+
+  void DeleteRandomDocuments() {
+    std::vector<std::string> ids;
+    int64_t num_known = 0;
+    for (int i = Random(3); i >= 0; --i) ids.push_back(absl::StrCat("d", Random(40)));
+    for (const std::string& id : ids) num_known += static_cast<int64_t>(model_.erase(id));
+    const auto result = Delete(*bank_, ids);
+    ASSERT_TRUE(result.status.ok()) << result.status;
+    EXPECT_EQ(result.num_deleted, num_known);
+  }
+
+  // Pages of random size.
+  void CompareLists() {
+    std::map<std::string, Document> listed;
+    std::string after;
+    while (true) {
+      const auto page = bank_->List(after, 1 + Random(20), /*with_text=*/true);
+      ASSERT_TRUE(page.ok()) << page.status();
+      if (page->empty()) break;
+      for (const DocumentInfo& info : *page) {
+        listed[info.id] = {info.text, info.metadata, info.number};
+        after = info.id;
+      }
+    }
+    ASSERT_EQ(listed.size(), model_.size());
+    for (const auto& [id, document] : model_) {
+      EXPECT_EQ(listed[id].text, document.text);
+      EXPECT_EQ(listed[id].metadata, document.metadata);
+      EXPECT_EQ(listed[id].number, document.number);
+    }
+  }
+
+  void StartQuery() {
+    ASSERT_TRUE(Settles(*bank_));
+    Query query{bank_->Pin(), {}};
+    for (const auto& [id, document] : model_) query.texts[document.number] = document.text;
+    queries_.push_back(std::move(query));
+    if (queries_.size() > 4) queries_.pop_front();
+  }
+
+  // Old queries see what they saw when they began.
+  void CompareQueries() {
+    for (const Query& query : queries_) {
+      const auto visible = VisibleArrays(*bank_, *query.pin);
+      ASSERT_EQ(visible.size(), query.texts.size());
+      std::vector<uint32_t> numbers;
+      for (const auto& [number, text] : query.texts) {
+        ASSERT_TRUE(visible.contains(number));
+        EXPECT_EQ(visible.at(number), ExpectedArrays(number, text));
+        numbers.push_back(number);
+      }
+      const auto read = bank_->Read(numbers, *query.pin, /*with_text=*/true);
+      ASSERT_TRUE(read.ok()) << read.status();
+      ASSERT_EQ(read->size(), numbers.size());
+      for (const DocumentInfo& info : *read) EXPECT_EQ(info.text, query.texts.at(info.number));
+    }
+  }
+
+  void CompareStats() {
+    ASSERT_TRUE(Settles(*bank_));
+    const BankStats stats = bank_->Stats();
+    int64_t tokens = 0;
+    int64_t text_bytes = 0;
+    for (const auto& [id, document] : model_) {
+      tokens += static_cast<int64_t>(encoder_->Tokenize(document.number, document.text).size());
+      text_bytes += static_cast<int64_t>(document.text.size());
+    }
+    EXPECT_EQ(stats.num_documents, static_cast<int64_t>(model_.size()));
+    EXPECT_EQ(stats.num_tokens, tokens);
+    EXPECT_EQ(stats.text_bytes, text_bytes);
+    EXPECT_GE(stats.reserved_tokens, tokens);
+    EXPECT_EQ(stats.shard_documents[0] + stats.shard_documents[1], stats.num_documents);
+    EXPECT_EQ(stats.shard_chunks[0] + stats.shard_chunks[1], stats.num_chunks);
+    ExpectServesExactlyWhatIsActive(*bank_);
+  }
+
+  std::mt19937 random_;
+  std::map<std::string, Document> model_;
+  std::deque<Query> queries_;
+  uint32_t next_number_ = 1;
+};
+
+TEST_F(BankModelTest, RandomOperationsGiveWhatAMapGives) {
+  options_.segment_interval = absl::Milliseconds(1);
+  MakeBank();
+  for (int step = 0; step < 4000; ++step) {
+    const int what = Random(100);
+    if (what < 65) {
+      PutRandomDocument();
+    } else if (what < 90) {
+      DeleteRandomDocuments();
+    } else if (what < 94) {
+      StartQuery();
+    } else if (what < 96) {
+      CompareQueries();
+    } else if (what < 99) {
+      CompareLists();
+    } else {
+      CompareStats();
+      if (Random(2) == 0) {
+        queries_.clear();
+        Reopen();
+        CompareLists();
+      }
+    }
+    if (HasFailure()) FAIL() << "step " << step;
+  }
+}
+
+}  // namespace
+}  // namespace msa::engine
