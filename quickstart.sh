@@ -139,9 +139,9 @@ echo "Listening on $MSA_SERVER, metrics on http://127.0.0.1:$metrics_port/metric
 
 step '4/5  2,000 documents into a memory bank, over gRPC'
 if ! "$msactl" bank get "$bank" >/dev/null 2>&1; then
-  "$msactl" bank create "$bank"
+  "$msactl" bank create "$bank" 2>&1
 fi
-"$msactl" ingest --bank "$bank" --mode upsert "$samples/documents.jsonl"
+"$msactl" ingest --bank "$bank" --mode upsert "$samples/documents.jsonl" 2>&1
 "$msactl" bank stats "$bank"
 
 # The first sample question with this many hops: a field of its line.
@@ -160,9 +160,13 @@ for hops in 1 2; do
   if grep -qxF "Answer: $expected" "$printed"; then
     echo "That is what the documents say."
   else
-    echo "The documents say: $expected"
+    echo "But the documents say: $expected"
     status=1
   fi
+  echo "In the documents:"
+  sed -n 's/^  \[[0-9]*\] \(.*\), cited in round .*/\1/p' "$printed" | while read -r id; do
+    sed -n "s/^{\"id\": \"$id\", \"text\": \"\(.*\)\"}$/  $id: \1/p" "$samples/documents.jsonl"
+  done
   rm -f "$printed"
 done
 

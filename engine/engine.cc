@@ -40,8 +40,8 @@ absl::Status CheckOptions(const EngineOptions& options) {
         absl::StrCat("shards is ", options.num_shards, ", allowed are 1 to ", kMaxShards));
   }
   if (options.max_running < 1 || options.max_running > Transformer::kMaxRows) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_running is ", options.max_running, ", allowed are 1 to ", Transformer::kMaxRows));
+    return absl::InvalidArgumentError(absl::StrCat("max_running is ", options.max_running,
+                                                   ", allowed are 1 to ", Transformer::kMaxRows));
   }
   if (options.bank_dtype == kernels::DType::kF16) {
     return absl::InvalidArgumentError("bank_dtype is f16, allowed are f32 and bf16");
@@ -51,8 +51,9 @@ absl::Status CheckOptions(const EngineOptions& options) {
 
 absl::Status CheckQuestion(const std::string& question, const EngineOptions& options) {
   if (question.empty()) {
-    return kernels::WithDetail(absl::InvalidArgumentError("question is empty"),
-                               {.reason = "QUESTION_EMPTY", .field = "question", .metadata = {}, .retry_after = {}});
+    return kernels::WithDetail(
+        absl::InvalidArgumentError("question is empty"),
+        {.reason = "QUESTION_EMPTY", .field = "question", .metadata = {}, .retry_after = {}});
   }
   const auto bytes = static_cast<int64_t>(question.size());
   if (bytes <= options.max_question_bytes) return absl::OkStatus();
@@ -61,7 +62,8 @@ absl::Status CheckQuestion(const std::string& question, const EngineOptions& opt
                                               options.max_question_bytes)),
       {.reason = "QUESTION_TOO_LARGE",
        .field = "question",
-       .metadata = {{"limit", absl::StrCat(options.max_question_bytes)}, {"actual", absl::StrCat(bytes)}},
+       .metadata = {{"limit", absl::StrCat(options.max_question_bytes)},
+                    {"actual", absl::StrCat(bytes)}},
        .retry_after = {}});
 }
 
@@ -79,16 +81,22 @@ class EngineImpl : public Engine, public DocumentEncoder {
   const EngineInfo& info() const override { return info_; }
   MemoryUsage memory_usage() const override;
 
-  absl::StatusOr<std::shared_ptr<Bank>> CreateBank(const std::string& name, const BankSettings& settings) override {
+  absl::StatusOr<std::shared_ptr<Bank>> CreateBank(const std::string& name,
+                                                   const BankSettings& settings) override {
     return store_->Create(name, settings);
   }
-  absl::StatusOr<std::shared_ptr<Bank>> GetBank(const std::string& name) const override { return store_->Get(name); }
+  absl::StatusOr<std::shared_ptr<Bank>> GetBank(const std::string& name) const override {
+    return store_->Get(name);
+  }
   std::vector<BankInfo> ListBanks() const override { return store_->List(); }
-  absl::Status DeleteBank(const std::string& name, bool force) override { return store_->Delete(name, force); }
+  absl::Status DeleteBank(const std::string& name, bool force) override {
+    return store_->Delete(name, force);
+  }
 
-  absl::StatusOr<std::unique_ptr<GenerateStream>> Generate(GenerateRequest request,
-                                                           absl::AnyInvocable<void()> on_ready) override;
-  absl::StatusOr<std::unique_ptr<RequestHandle>> Retrieve(RetrieveRequest request, RetrieveDone done) override;
+  absl::StatusOr<std::unique_ptr<GenerateStream>> Generate(
+      GenerateRequest request, absl::AnyInvocable<void()> on_ready) override;
+  absl::StatusOr<std::unique_ptr<RequestHandle>> Retrieve(RetrieveRequest request,
+                                                          RetrieveDone done) override;
   absl::StatusOr<TokenCount> CountTokens(const std::string& text) const override;
 
   bool healthy() const override { return scheduler_->healthy(); }
@@ -108,11 +116,14 @@ class EngineImpl : public Engine, public DocumentEncoder {
   void Encode(std::vector<int32_t> token_ids, EncodeDone done) override {
     scheduler_->Encode(std::move(token_ids), std::move(done));
   }
-  void AtStepBoundary(absl::AnyInvocable<void()> change) override { scheduler_->AtStepBoundary(std::move(change)); }
+  void AtStepBoundary(absl::AnyInvocable<void()> change) override {
+    scheduler_->AtStepBoundary(std::move(change));
+  }
 
  private:
-  absl::StatusOr<std::shared_ptr<Query>> NewQuery(const std::string& bank, const std::string& question,
-                                                  absl::Time deadline, const GenerationParams& params);
+  absl::StatusOr<std::shared_ptr<Query>> NewQuery(const std::string& bank,
+                                                  const std::string& question, absl::Time deadline,
+                                                  const GenerationParams& params);
   absl::Status Submit(std::shared_ptr<Query> query);
 
   EngineOptions options_;
@@ -136,30 +147,35 @@ absl::Status EngineImpl::Start() {
   MSA_RETURN_IF_ERROR(CheckOptions(options_));
   MSA_ASSIGN_OR_RETURN(config_, LoadModelConfig(options_.model_dir));
   MSA_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(options_.model_dir + "/tokenizer.json"));
-  MSA_ASSIGN_OR_RETURN(PromptTemplate prompt_template, PromptTemplate::Load(options_.model_dir, *tokenizer_));
+  MSA_ASSIGN_OR_RETURN(PromptTemplate prompt_template,
+                       PromptTemplate::Load(options_.model_dir, *tokenizer_));
   template_ = std::make_unique<PromptTemplate>(std::move(prompt_template));
   if (tokenizer_->vocab_size() > config_.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat(options_.model_dir, "/tokenizer.json has ids up to ",
-                                                   tokenizer_->vocab_size() - 1, ", but config.json's vocab_size is ",
-                                                   config_.vocab_size));
+    return absl::InvalidArgumentError(absl::StrCat(
+        options_.model_dir, "/tokenizer.json has ids up to ", tokenizer_->vocab_size() - 1,
+        ", but config.json's vocab_size is ", config_.vocab_size));
   }
-  MSA_ASSIGN_OR_RETURN(weights_, Weights::Load(options_.model_dir, config_, options_.compute_dtype));
+  MSA_ASSIGN_OR_RETURN(weights_,
+                       Weights::Load(options_.model_dir, config_, options_.compute_dtype));
   trie_ = std::make_unique<TokenTrie>(*tokenizer_);
 
   const int num_threads = options_.num_threads > 0 ? options_.num_threads : AvailableCores();
   pool_ = std::make_unique<kernels::ThreadPool>(num_threads);
   const kernels::OpContext context{options_.device, pool_.get()};
-  const kernels::DType kv_dtype =
-      options_.compute_dtype == kernels::ComputeDType::kF32 ? kernels::DType::kF32 : kernels::DType::kBF16;
+  const kernels::DType kv_dtype = options_.compute_dtype == kernels::ComputeDType::kF32
+                                      ? kernels::DType::kF32
+                                      : kernels::DType::kBF16;
   {
     Transformer transformer(&config_, weights_.get(), context, options_.compute_dtype);
-    MSA_ASSIGN_OR_RETURN(prefix_, ComputeTemplatePrefix(&transformer, template_->head_ids(), kv_dtype));
+    MSA_ASSIGN_OR_RETURN(prefix_,
+                         ComputeTemplatePrefix(&transformer, template_->head_ids(), kv_dtype));
   }
   max_pages_ = options_.kv_memory_bytes / options_.num_shards / prefix_.shape.bytes();
   std::vector<std::unique_ptr<Rank>> ranks;
   for (std::unique_ptr<Communicator>& communicator : MakeLocalCommunicators(options_.num_shards)) {
-    ranks.push_back(std::make_unique<Rank>(&config_, weights_.get(), &prefix_, context, options_.compute_dtype,
-                                           options_.bank_dtype, max_pages_, std::move(communicator), options_.probe));
+    ranks.push_back(std::make_unique<Rank>(&config_, weights_.get(), &prefix_, context,
+                                           options_.compute_dtype, options_.bank_dtype, max_pages_,
+                                           std::move(communicator), options_.probe));
   }
   team_ = std::make_unique<RankTeam>(std::move(ranks));
   const MemoryGeometry geometry{.num_msa_layers = static_cast<int64_t>(config_.msa_layers.size()),
@@ -168,19 +184,21 @@ absl::Status EngineImpl::Start() {
                                 .dtype = options_.bank_dtype,
                                 .model_fingerprint = weights_->fingerprint,
                                 .instruction_set = std::string(kernels::InstructionSet())};
-  scheduler_ = std::make_unique<Scheduler>(&config_, geometry, prefix_.num_rows, team_.get(),
-                                           SchedulerOptions{.max_running = options_.max_running,
-                                                            .max_queued_requests = options_.max_queued_requests,
-                                                            .max_queued_tokens = options_.max_queued_tokens,
-                                                            .slice_time = options_.slice_time,
-                                                            .stalled_reader_timeout = options_.stalled_reader_timeout},
-                                           clock_, observer_);
+  scheduler_ = std::make_unique<Scheduler>(
+      &config_, geometry, prefix_.num_rows, team_.get(),
+      SchedulerOptions{.max_running = options_.max_running,
+                       .max_queued_requests = options_.max_queued_requests,
+                       .max_queued_tokens = options_.max_queued_tokens,
+                       .slice_time = options_.slice_time,
+                       .stalled_reader_timeout = options_.stalled_reader_timeout},
+      clock_, observer_);
   BankStoreOptions store_options{.data_dir = options_.data_dir,
                                  .num_shards = options_.num_shards,
                                  .geometry = geometry,
                                  .max_text_bytes = options_.max_document_bytes,
                                  .router_key_budget_bytes = options_.router_key_memory_bytes};
-  MSA_ASSIGN_OR_RETURN(store_, BankStore::Open(store_options, this, options_.file_system, clock_, observer_));
+  MSA_ASSIGN_OR_RETURN(
+      store_, BankStore::Open(store_options, this, options_.file_system, clock_, observer_));
 
   info_ = {.model = config_,
            .model_fingerprint = weights_->fingerprint,
@@ -209,8 +227,10 @@ MemoryUsage EngineImpl::memory_usage() const {
   return usage;
 }
 
-absl::StatusOr<std::shared_ptr<Query>> EngineImpl::NewQuery(const std::string& bank, const std::string& question,
-                                                            absl::Time deadline, const GenerationParams& params) {
+absl::StatusOr<std::shared_ptr<Query>> EngineImpl::NewQuery(const std::string& bank,
+                                                            const std::string& question,
+                                                            absl::Time deadline,
+                                                            const GenerationParams& params) {
   MSA_RETURN_IF_ERROR(CheckQuestion(question, options_));
   auto query = std::make_shared<Query>();
   MSA_ASSIGN_OR_RETURN(query->bank, store_->Get(bank));
@@ -231,25 +251,31 @@ absl::Status EngineImpl::Submit(std::shared_ptr<Query> query) {
   return status;
 }
 
-absl::StatusOr<std::unique_ptr<GenerateStream>> EngineImpl::Generate(GenerateRequest request,
-                                                                     absl::AnyInvocable<void()> on_ready) {
+absl::StatusOr<std::unique_ptr<GenerateStream>> EngineImpl::Generate(
+    GenerateRequest request, absl::AnyInvocable<void()> on_ready) {
   MSA_ASSIGN_OR_RETURN(std::shared_ptr<Query> query,
                        NewQuery(request.bank, request.question, request.deadline, request.params));
   query->explain_layers = request.explain_layers;
-  // Rows after a round's prompt: what retrieval may write, and if it ends, the answer block and the answer.
+  // Rows after a round's prompt: what retrieval may write, and if it ends, the answer block and the
+  // answer.
   query->max_new_rows = request.params.max_retrieval_tokens + request.params.max_answer_tokens +
                         static_cast<int64_t>(query->interleave->answer_block_ids().size());
-  query->token_source = options_.make_token_source ? options_.make_token_source(request.params.sampling)
-                                                   : std::make_unique<Sampler>(request.params.sampling);
-  query->events = std::make_shared<EventQueue>(options_.max_unread_event_bytes, std::move(on_ready));
+  query->token_source = options_.make_token_source
+                            ? options_.make_token_source(request.params.sampling)
+                            : std::make_unique<Sampler>(request.params.sampling);
+  query->events =
+      std::make_shared<EventQueue>(options_.max_unread_event_bytes, std::move(on_ready));
   MSA_RETURN_IF_ERROR(Submit(query));
   return std::make_unique<QueryStream>(scheduler_.get(), std::move(query));
 }
 
-absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Retrieve(RetrieveRequest request, RetrieveDone done) {
-  MSA_ASSIGN_OR_RETURN(std::shared_ptr<Query> query, NewQuery(request.bank, request.question, request.deadline, {}));
+absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Retrieve(RetrieveRequest request,
+                                                                    RetrieveDone done) {
+  MSA_ASSIGN_OR_RETURN(std::shared_ptr<Query> query,
+                       NewQuery(request.bank, request.question, request.deadline, {}));
   query->finish_retrieve = [config = &config_, request = std::move(request),
-                            done = std::make_shared<RetrieveDone>(std::move(done))](Query& finished) {
+                            done =
+                                std::make_shared<RetrieveDone>(std::move(done))](Query& finished) {
     if (!finished.status.ok()) {
       (*done)(finished.status);
       return;
@@ -263,7 +289,8 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Retrieve(RetrieveRequ
     if (request.limit > 0 && result.hits.size() > static_cast<size_t>(request.limit)) {
       result.hits.resize(static_cast<size_t>(request.limit));
     }
-    const absl::Status found = LookUpDocuments(*finished.bank, *finished.pin, request.with_text, &result.hits);
+    const absl::Status found =
+        LookUpDocuments(*finished.bank, *finished.pin, request.with_text, &result.hits);
     if (found.ok()) {
       (*done)(std::move(result));
     } else {
@@ -288,7 +315,8 @@ absl::StatusOr<TokenCount> EngineImpl::CountTokens(const std::string& text) cons
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options, EngineObserver* observer) {
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options,
+                                                     EngineObserver* observer) {
   static EngineObserver silent;
   EngineOptions complete = options;
   if (complete.file_system == nullptr) complete.file_system = PosixFileSystem();

@@ -31,15 +31,16 @@ struct GenerateRequest {
 struct RetrieveRequest {
   std::string bank;
   std::string question;
-  int32_t limit = 0;            // hits to report; 0: all that were selected. Attention always uses the model's doc_top_k
+  int32_t limit =
+      0;  // hits to report; 0: all that were selected. Attention always uses the model's doc_top_k
   bool with_text = false;
   bool explain_layers = false;
   absl::Time deadline = absl::InfiniteFuture();
 };
 
 struct RetrieveResult {
-  std::vector<RoutedDocument> hits;      // union of the layers' selections, best layer score first
-  std::vector<LayerSelection> layers;    // if explain_layers
+  std::vector<RoutedDocument> hits;    // union of the layers' selections, best layer score first
+  std::vector<LayerSelection> layers;  // if explain_layers
   uint64_t revision = 0;
   int64_t prompt_tokens = 0;
   StageTimings timings;
@@ -52,13 +53,13 @@ class RequestHandle {
   virtual void Cancel() = 0;
 };
 
-// A running answer. Events come through a bounded queue: a reader that does not read pauses its sequence, and after
-// EngineOptions::stalled_reader_timeout ends it with RESOURCE_EXHAUSTED.
+// A running answer. Events come through a bounded queue: a reader that does not read pauses its
+// sequence, and after EngineOptions::stalled_reader_timeout ends it with RESOURCE_EXHAUSTED.
 class GenerateStream : public RequestHandle {
  public:
   enum class ReadState { kEvent, kPending, kEnd };
-  // The next event if there is one. kPending: call again after the next `on_ready`. kEnd: status() is final, and OK only
-  // after a FinishedEvent was read.
+  // The next event if there is one. kPending: call again after the next `on_ready`. kEnd: status()
+  // is final, and OK only after a FinishedEvent was read.
   virtual ReadState TryRead(QueryEvent* event) = 0;
   virtual absl::Status status() const = 0;
 };
@@ -87,7 +88,7 @@ struct EngineInfo {
 struct MemoryUsage {  // bytes by purpose
   int64_t weights = 0;
   int64_t router_keys = 0;
-  int64_t kv_pages = 0;         // reserved for sequences
+  int64_t kv_pages = 0;  // reserved for sequences
   int64_t kv_pages_limit = 0;
   int64_t activations = 0;
 };
@@ -95,38 +96,44 @@ struct MemoryUsage {  // bytes by purpose
 // Thread-safe. Nothing here knows gRPC.
 class Engine {
  public:
-  // Loads the model, opens all banks, starts the ranks. One-line errors that name file or flag, what is wrong and what is
-  // allowed. `observer` must outlive the engine; may be null.
-  static absl::StatusOr<std::unique_ptr<Engine>> Open(const EngineOptions& options, EngineObserver* observer);
+  // Loads the model, opens all banks, starts the ranks. One-line errors that name file or flag,
+  // what is wrong and what is allowed. `observer` must outlive the engine; may be null.
+  static absl::StatusOr<std::unique_ptr<Engine>> Open(const EngineOptions& options,
+                                                      EngineObserver* observer);
   virtual ~Engine() = default;  // cancels what runs
 
   virtual const EngineInfo& info() const = 0;
   virtual MemoryUsage memory_usage() const = 0;
 
   // ---- banks and documents; semantics in engine/memory/bank.h
-  virtual absl::StatusOr<std::shared_ptr<Bank>> CreateBank(const std::string& name, const BankSettings& settings) = 0;
+  virtual absl::StatusOr<std::shared_ptr<Bank>> CreateBank(const std::string& name,
+                                                           const BankSettings& settings) = 0;
   virtual absl::StatusOr<std::shared_ptr<Bank>> GetBank(const std::string& name) const = 0;
   virtual std::vector<BankInfo> ListBanks() const = 0;
   virtual absl::Status DeleteBank(const std::string& name, bool force) = 0;
 
   // ---- queries
-  // INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED (queue full, with retry_after; or a request that can never fit),
-  // UNAVAILABLE (draining, unhealthy). `on_ready` is called on engine threads whenever TryRead may have something new; it
-  // must not block nor destroy the stream, and is not called after the stream is destroyed.
-  virtual absl::StatusOr<std::unique_ptr<GenerateStream>> Generate(GenerateRequest request,
-                                                                   absl::AnyInvocable<void()> on_ready) = 0;
+  // INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED (queue full, with retry_after; or a request
+  // that can never fit), UNAVAILABLE (draining, unhealthy). `on_ready` is called on engine threads
+  // whenever TryRead may have something new; it must not block nor destroy the stream, and is not
+  // called after the stream is destroyed.
+  virtual absl::StatusOr<std::unique_ptr<GenerateStream>> Generate(
+      GenerateRequest request, absl::AnyInvocable<void()> on_ready) = 0;
   // `done` is called exactly once, on an engine thread, unless an error is returned at once.
   using RetrieveDone = absl::AnyInvocable<void(absl::StatusOr<RetrieveResult>)>;
-  virtual absl::StatusOr<std::unique_ptr<RequestHandle>> Retrieve(RetrieveRequest request, RetrieveDone done) = 0;
+  virtual absl::StatusOr<std::unique_ptr<RequestHandle>> Retrieve(RetrieveRequest request,
+                                                                  RetrieveDone done) = 0;
 
   // What a document with this text costs (as the bank's next document), without storing it.
   virtual absl::StatusOr<TokenCount> CountTokens(const std::string& text) const = 0;
 
   // ---- life
-  virtual bool healthy() const = 0;  // false once a rank failed; the process should exit for its supervisor
+  virtual bool healthy()
+      const = 0;  // false once a rank failed; the process should exit for its supervisor
   virtual int64_t num_running() const = 0;
   virtual int64_t num_waiting() const = 0;
-  // Refuses new requests (UNAVAILABLE), waits until running ones have finished or `grace` is over, cancels the rest.
+  // Refuses new requests (UNAVAILABLE), waits until running ones have finished or `grace` is over,
+  // cancels the rest.
   virtual void Drain(absl::Duration grace) = 0;
 };
 

@@ -13,9 +13,9 @@
 
 namespace msa::engine {
 
-class ForwardProbe;       // engine/model/forward_probe.h
-class TokenSource;        // engine/generation/token_source.h
-struct SamplingParams;    // engine/generation/generation_params.h
+class ForwardProbe;     // engine/model/forward_probe.h
+class TokenSource;      // engine/generation/token_source.h
+struct SamplingParams;  // engine/generation/generation_params.h
 
 struct EngineOptions {
   std::string model_dir;
@@ -26,15 +26,16 @@ struct EngineOptions {
   kernels::ComputeDType compute_dtype = kernels::ComputeDType::kBF16;
   kernels::DType bank_dtype = kernels::DType::kBF16;  // f32 or bf16
 
-  int64_t max_running = 32;                           // sequences at a time, over all ranks
+  int64_t max_running = 32;  // sequences at a time, over all ranks
   int64_t max_queued_requests = 256;
   int64_t max_queued_tokens = int64_t{1} << 20;
   int64_t max_question_bytes = int64_t{64} << 10;
-  int64_t kv_memory_bytes = int64_t{1} << 30;         // pages of all ranks
-  int64_t router_key_memory_bytes = int64_t{8} << 30; // of all banks
+  int64_t kv_memory_bytes = int64_t{1} << 30;          // pages of all ranks
+  int64_t router_key_memory_bytes = int64_t{8} << 30;  // of all banks
   int64_t max_document_bytes = int64_t{4} << 20;
-  absl::Duration slice_time = absl::Milliseconds(20); // one step's prefill and encoding work aims at this
-  int64_t max_unread_event_bytes = int64_t{256} << 10; // of one stream; more pauses its sequence
+  absl::Duration slice_time =
+      absl::Milliseconds(20);  // one step's prefill and encoding work aims at this
+  int64_t max_unread_event_bytes = int64_t{256} << 10;  // of one stream; more pauses its sequence
   absl::Duration stalled_reader_timeout = absl::Seconds(30);
 
   // Replaced in tests; null: the system's.

@@ -26,13 +26,13 @@ struct RoutedDocument {
   struct LayerScore {
     int64_t layer = 0;  // the model's layer number
     float score = 0;
-    int rank = 0;       // 1 = best
+    int rank = 0;  // 1 = best
   };
   uint32_t number = 0;
   std::string id;
-  float best_score = 0;             // over the layers that selected it
-  std::vector<LayerScore> layers;   // those that selected it, ascending
-  std::string text;                 // only if asked for
+  float best_score = 0;            // over the layers that selected it
+  std::vector<LayerScore> layers;  // those that selected it, ascending
+  std::string text;                // only if asked for
   int shard = -1;
 };
 
@@ -64,8 +64,9 @@ struct CitationsEvent {
     std::string id;
   };
   int round = 0;
-  std::vector<Cited> documents;           // those that exist, ascending
-  std::vector<uint32_t> unknown_numbers;  // printed by the model, but not documents of this bank and revision
+  std::vector<Cited> documents;  // those that exist, ascending
+  std::vector<uint32_t>
+      unknown_numbers;  // printed by the model, but not documents of this bank and revision
 };
 
 struct TokenEvent {
@@ -84,12 +85,13 @@ struct FinishedEvent {
   };
   std::vector<Source> sources;  // every document that was cited and read, in order of rounds
   int64_t num_rounds = 0;
-  int64_t prompt_tokens = 0;      // over all rounds
-  int64_t generated_tokens = 0;   // over all rounds, answer included
-  bool without_memory = false;    // the bank had no visible document
+  int64_t prompt_tokens = 0;     // over all rounds
+  int64_t generated_tokens = 0;  // over all rounds, answer included
+  bool without_memory = false;   // the bank had no visible document
   StageTimings timings;
 };
 
-using QueryEvent = std::variant<StartedEvent, RoundEvent, CitationsEvent, TokenEvent, FinishedEvent>;
+using QueryEvent =
+    std::variant<StartedEvent, RoundEvent, CitationsEvent, TokenEvent, FinishedEvent>;
 
 }  // namespace msa::engine

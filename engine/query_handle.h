@@ -8,10 +8,12 @@
 
 namespace msa::engine {
 
-// The caller's side of a query: cancels it when asked or when destroyed. Must not outlive the engine.
+// The caller's side of a query: cancels it when asked or when destroyed. Must not outlive the
+// engine.
 class QueryHandle : public RequestHandle {
  public:
-  QueryHandle(Scheduler* scheduler, std::shared_ptr<Query> query) : scheduler_(scheduler), query_(std::move(query)) {}
+  QueryHandle(Scheduler* scheduler, std::shared_ptr<Query> query)
+      : scheduler_(scheduler), query_(std::move(query)) {}
   ~QueryHandle() override { scheduler_->Cancel(query_.get()); }
   void Cancel() override { scheduler_->Cancel(query_.get()); }
 
@@ -30,9 +32,12 @@ class QueryStream : public GenerateStream {
   absl::Status status() const override { return events_->status(); }
   ReadState TryRead(QueryEvent* event) override {
     switch (events_->TryRead(event)) {
-      case EventQueue::ReadState::kEvent: return ReadState::kEvent;
-      case EventQueue::ReadState::kPending: return ReadState::kPending;
-      case EventQueue::ReadState::kEnd: break;
+      case EventQueue::ReadState::kEvent:
+        return ReadState::kEvent;
+      case EventQueue::ReadState::kPending:
+        return ReadState::kPending;
+      case EventQueue::ReadState::kEnd:
+        break;
     }
     return ReadState::kEnd;
   }

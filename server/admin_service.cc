@@ -42,7 +42,8 @@ void FillModel(const engine::EngineInfo& info, v1::ModelInfo* out) {
   out->set_doc_top_k(model.doc_top_k);
 }
 
-void FillLimits(const engine::EngineInfo& info, const ServerOptions::Limits& limits, v1::ServerLimits* out) {
+void FillLimits(const engine::EngineInfo& info, const ServerOptions::Limits& limits,
+                v1::ServerLimits* out) {
   out->set_max_document_bytes(limits.max_document_bytes);
   out->set_max_document_tokens(info.max_document_tokens);
   out->set_max_metadata_bytes(engine::BankStoreOptions{}.max_metadata_bytes);
@@ -72,7 +73,8 @@ void FillMemory(const engine::MemoryUsage& usage, v1::ServerMemory* out) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* AdminService::GetServerInfo(grpc::CallbackServerContext* context, const grpc::ByteBuffer* in,
+grpc::ServerUnaryReactor* AdminService::GetServerInfo(grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* in,
                                                       grpc::ByteBuffer* out) {
   return RunUnary<v1::GetServerInfoRequest, v1::GetServerInfoResponse>(
       service_, RpcMethod::kGetServerInfo, context, in, out,

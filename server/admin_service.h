@@ -6,11 +6,13 @@
 namespace msa::server {
 
 // msa.v1.AdminService. Answers in every state of the server.
-class AdminService : public v1::AdminService::WithRawCallbackMethod_GetServerInfo<v1::AdminService::Service> {
+class AdminService
+    : public v1::AdminService::WithRawCallbackMethod_GetServerInfo<v1::AdminService::Service> {
  public:
   explicit AdminService(const ServiceContext& service) : service_(service) {}
 
-  grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context, const grpc::ByteBuffer* in,
+  grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer* in,
                                           grpc::ByteBuffer* out) override;
 
  private:

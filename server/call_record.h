@@ -12,8 +12,8 @@
 
 namespace msa::server {
 
-// One call: it is open while its record lives. Its entry in the metrics and its way to a final status. Thread-safe; End counts
-// once.
+// One call: it is open while its record lives. Its entry in the metrics and its way to a final
+// status. Thread-safe; End counts once.
 class CallRecord {
  public:
   CallRecord(const ServiceContext& service, RpcMethod method)
@@ -27,7 +27,8 @@ class CallRecord {
   grpc::Status End(const absl::Status& status) {
     const grpc::Status final_status = ToGrpcStatus(status, NameOf(method_));
     if (!ended_.exchange(true)) {
-      metrics_->CallEnded(method_, static_cast<absl::StatusCode>(final_status.error_code()), absl::Now() - start_);
+      metrics_->CallEnded(method_, static_cast<absl::StatusCode>(final_status.error_code()),
+                          absl::Now() - start_);
     }
     return final_status;
   }
@@ -43,7 +44,8 @@ class CallRecord {
 // The client's deadline; InfiniteFuture when it set none.
 inline absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();
-  return deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteFuture() : absl::FromChrono(deadline);
+  return deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteFuture()
+                                                                  : absl::FromChrono(deadline);
 }
 
 }  // namespace msa::server

@@ -28,7 +28,8 @@ std::string DidYouMean(const std::string& text, const std::vector<std::string>& 
 }
 
 std::vector<std::string> AllFlags() {
-  std::vector<std::string> flags = {"--config", "--help", "--version", "--print-config", "--check-config"};
+  std::vector<std::string> flags = {"--config", "--help", "--version", "--print-config",
+                                    "--check-config"};
   for (const Option& option : OptionTable()) {
     flags.push_back(option.flag);
     if (option.placeholder.empty()) flags.push_back("--no-" + option.flag.substr(2));
@@ -48,19 +49,28 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->allow_extras();
   app->add_flag("-h,--help", flags->help, "print this");
   app->add_flag("--version", flags->version, "print the version");
-  app->add_option("--config", flags->config, "YAML file with sections and keys as in the brackets below")
-      ->type_name("FILE")->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  app->add_flag("--print-config", flags->print_config, "print the options in effect and where each comes from");
-  app->add_flag("--check-config", flags->check_config, "check options and model, then exit without starting");
+  app->add_option("--config", flags->config,
+                  "YAML file with sections and keys as in the brackets below")
+      ->type_name("FILE")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  app->add_flag("--print-config", flags->print_config,
+                "print the options in effect and where each comes from");
+  app->add_flag("--check-config", flags->check_config,
+                "check options and model, then exit without starting");
   for (const Option& option : OptionTable()) {
     const std::string name = option.name();
     if (option.placeholder.empty()) {
-      const auto set = [flags, name](bool value) { flags->values[name] = value ? "true" : "false"; };
+      const auto set = [flags, name](bool value) {
+        flags->values[name] = value ? "true" : "false";
+      };
       const std::string both = absl::StrCat(option.flag, ",!--no-", option.flag.substr(2));
-      app->add_flag_function(both, [set](int64_t count) { set(count > 0); }, HelpOf(option))->group(option.section);
+      app->add_flag_function(
+             both, [set](int64_t count) { set(count > 0); }, HelpOf(option))
+          ->group(option.section);
     } else {
       app->add_option_function<std::string>(
-             option.flag, [flags, name](const std::string& value) { flags->values[name] = value; }, HelpOf(option))
+             option.flag, [flags, name](const std::string& value) { flags->values[name] = value; },
+             HelpOf(option))
           ->type_name(option.placeholder)
           ->group(option.section)
           ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
@@ -69,7 +79,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
 }
 
 absl::Status ParseFlags(CLI::App* app, std::vector<std::string> arguments) {
-  try {  // CLI11 reports by exceptions
+  try {                                                // CLI11 reports by exceptions
     std::reverse(arguments.begin(), arguments.end());  // as its vector overload wants them
     app->parse(arguments);
   } catch (const CLI::ParseError& error) {
@@ -78,9 +88,11 @@ absl::Status ParseFlags(CLI::App* app, std::vector<std::string> arguments) {
   for (const std::string& extra : app->remaining()) {
     if (extra.starts_with("-")) {
       const std::string flag = extra.substr(0, extra.find('='));
-      return absl::InvalidArgumentError(absl::StrCat("unknown flag ", flag, DidYouMean(flag, AllFlags())));
+      return absl::InvalidArgumentError(
+          absl::StrCat("unknown flag ", flag, DidYouMean(flag, AllFlags())));
     }
-    return absl::InvalidArgumentError(absl::StrCat("unexpected argument \"", extra, "\"; options start with --"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("unexpected argument \"", extra, "\"; options start with --"));
   }
   return absl::OkStatus();
 }
@@ -95,7 +107,8 @@ const Option* FindOption(const std::string& name) {
 absl::Status Apply(const Option& option, const std::string& value, const std::string& shown_name,
                    const std::string& source, CommandLine* out) {
   const absl::Status status = option.set(&out->options, value);
-  if (!status.ok()) return absl::InvalidArgumentError(absl::StrCat(shown_name, " ", status.message()));
+  if (!status.ok())
+    return absl::InvalidArgumentError(absl::StrCat(shown_name, " ", status.message()));
   out->sources[option.name()] = source;
   return absl::OkStatus();
 }
@@ -107,7 +120,8 @@ absl::Status ApplyFile(const std::string& path, CommandLine* out) {
   for (const auto& [name, value] : entries) {
     const Option* option = FindOption(name);
     if (option == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat(path, ": unknown key ", name, DidYouMean(name, names)));
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": unknown key ", name, DidYouMean(name, names)));
     }
     MSA_RETURN_IF_ERROR(Apply(*option, value, absl::StrCat(path, ": ", name), "file", out));
   }
@@ -128,7 +142,8 @@ absl::Status ApplyEnvironment(const std::vector<std::string>& environment, Comma
     if (!name.starts_with("MSA_") || name.find("__") == std::string::npos) continue;
     const auto found = known.find(name);
     if (found == known.end()) {
-      return absl::InvalidArgumentError(absl::StrCat("unknown environment variable ", name, DidYouMean(name, names)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("unknown environment variable ", name, DidYouMean(name, names)));
     }
     const std::string value = equals == std::string::npos ? "" : entry.substr(equals + 1);
     MSA_RETURN_IF_ERROR(Apply(*found->second, value, name, "environment", out));
@@ -141,8 +156,10 @@ absl::Status ApplyEnvironment(const std::vector<std::string>& environment, Comma
 absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments,
                                              const std::vector<std::string>& environment) {
   CLI::App app("Serves language models with Memory Sparse Attention over gRPC.", "msa-server");
-  app.footer("Every option can also be set as MSA_SECTION__KEY in the environment or in the --config file; a flag wins over the\n"
-             "environment, the environment over the file.");
+  app.footer(
+      "Every option can also be set as MSA_SECTION__KEY in the environment or in the --config "
+      "file; a flag wins over the\n"
+      "environment, the environment over the file.");
   Flags flags;
   AddFlags(&app, &flags);
   MSA_RETURN_IF_ERROR(ParseFlags(&app, arguments));

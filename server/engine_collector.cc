@@ -68,7 +68,8 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
   families.push_back(ModelFamily(engine_->info()));
   prometheus::MetricFamily state = MakeFamily(Metric::kServerState);
   for (size_t i = 0; i < kServingStateNames.size(); ++i) {
-    AddValue(&state, {{"state", std::string(kServingStateNames[i])}}, static_cast<size_t>(state_->get()) == i ? 1 : 0);
+    AddValue(&state, {{"state", std::string(kServingStateNames[i])}},
+             static_cast<size_t>(state_->get()) == i ? 1 : 0);
   }
   families.push_back(std::move(state));
   add(Metric::kRequestsRunning, engine_->num_running());
@@ -97,7 +98,8 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
   families.push_back(std::move(memory));
 
   prometheus::MetricFamily limit = MakeFamily(Metric::kMemoryLimit);
-  AddValue(&limit, {{"tier", "dram"}, {"kind", "kv_pages"}}, static_cast<double>(usage.kv_pages_limit));
+  AddValue(&limit, {{"tier", "dram"}, {"kind", "kv_pages"}},
+           static_cast<double>(usage.kv_pages_limit));
   AddValue(&limit, {{"tier", "dram"}, {"kind", "router_keys"}},
            static_cast<double>(engine_->info().options.router_key_memory_bytes));
   families.push_back(std::move(limit));

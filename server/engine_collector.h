@@ -17,10 +17,12 @@ struct BankTotals {
 };
 BankTotals SumBanks(const engine::Engine& engine);
 
-// What the engine holds at the moment of a scrape. `engine` and `state` must outlive it. Thread-safe.
+// What the engine holds at the moment of a scrape. `engine` and `state` must outlive it.
+// Thread-safe.
 class EngineCollector : public prometheus::Collectable {
  public:
-  EngineCollector(const engine::Engine* engine, const ServerState* state) : engine_(engine), state_(state) {}
+  EngineCollector(const engine::Engine* engine, const ServerState* state)
+      : engine_(engine), state_(state) {}
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:

@@ -54,8 +54,8 @@ std::shared_ptr<GenerateCall> GenerateCall::Start(const ServiceContext& service,
   return call;
 }
 
-GenerateCall::GenerateCall(const ServiceContext& service, const grpc::CallbackServerContext* context,
-                           const grpc::ByteBuffer* in)
+GenerateCall::GenerateCall(const ServiceContext& service,
+                           const grpc::CallbackServerContext* context, const grpc::ByteBuffer* in)
     : service_(service), context_(context), in_(in), record_(service, RpcMethod::kGenerate) {
   service_.metrics->StreamOpened(RpcMethod::kGenerate);
 }
@@ -64,10 +64,12 @@ absl::StatusOr<std::unique_ptr<engine::GenerateStream>> GenerateCall::Admit() {
   v1::GenerateRequest request;
   MSA_RETURN_IF_ERROR(ParseMessage(*in_, &request));
   MSA_RETURN_IF_ERROR(service_.state->CheckReady());
-  MSA_ASSIGN_OR_RETURN(engine::GenerateRequest engine_request, ToGenerateRequest(request, service_.limits));
+  MSA_ASSIGN_OR_RETURN(engine::GenerateRequest engine_request,
+                       ToGenerateRequest(request, service_.limits));
   engine_request.deadline = DeadlineOf(*context_);
   explain_layers_ = request.explain_layers();
-  // The task that is queued takes ownership for a moment, never the engine's thread: that must not destroy the stream.
+  // The task that is queued takes ownership for a moment, never the engine's thread: that must not
+  // destroy the stream.
   return service_.engine->Generate(std::move(engine_request), [this, weak = weak_from_this()] {
     if (pump_scheduled_.exchange(true)) return;
     const bool posted = service_.streams->Post([weak] {
@@ -95,14 +97,16 @@ void GenerateCall::Begin() {
 void GenerateCall::Pump() {
   if (ended_ || writing_ || stream_ == nullptr) return;
   if (cancelled_) {
-    End(absl::Now() >= DeadlineOf(*context_) ? absl::DeadlineExceededError("the deadline passed")
-                                             : absl::CancelledError("the client cancelled the call"));
+    End(absl::Now() >= DeadlineOf(*context_)
+            ? absl::DeadlineExceededError("the deadline passed")
+            : absl::CancelledError("the client cancelled the call"));
     return;
   }
   engine::QueryEvent event;
   switch (stream_->TryRead(&event)) {
     case engine::GenerateStream::ReadState::kEvent: {
-      if (const auto* finished = std::get_if<engine::FinishedEvent>(&event)) finish_reason_ = MetricValueOf(finished->reason);
+      if (const auto* finished = std::get_if<engine::FinishedEvent>(&event))
+        finish_reason_ = MetricValueOf(finished->reason);
       v1::GenerateResponse response;
       ToProto(event, explain_layers_, &response);
       outgoing_ = SerializeMessage(response);
@@ -116,7 +120,9 @@ void GenerateCall::Pump() {
       break;
   }
   const absl::Status status = stream_->status();
-  End(status.ok() && finish_reason_.empty() ? absl::InternalError("the answer ended without its last event") : status);
+  End(status.ok() && finish_reason_.empty()
+          ? absl::InternalError("the answer ended without its last event")
+          : status);
 }
 
 void GenerateCall::End(const absl::Status& status) {

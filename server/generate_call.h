@@ -14,16 +14,17 @@
 
 namespace msa::server {
 
-// One Generate call: pulls events from the engine's stream, one write at a time, so that a client that does not read holds back
-// its own answer only.
+// One Generate call: pulls events from the engine's stream, one write at a time, so that a client
+// that does not read holds back its own answer only.
 //
-// Threads: gRPC's report writes and cancellation, the engine's only queue a task; tasks run on the stream runner. The object
-// lives until gRPC is done with it (OnDone) and no task holds it.
+// Threads: gRPC's report writes and cancellation, the engine's only queue a task; tasks run on the
+// stream runner. The object lives until gRPC is done with it (OnDone) and no task holds it.
 class GenerateCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                      public std::enable_shared_from_this<GenerateCall> {
  public:
   // `in` is the request; valid until OnDone.
-  static std::shared_ptr<GenerateCall> Start(const ServiceContext& service, const grpc::CallbackServerContext* context,
+  static std::shared_ptr<GenerateCall> Start(const ServiceContext& service,
+                                             const grpc::CallbackServerContext* context,
                                              const grpc::ByteBuffer* in);
 
   void OnWriteDone(bool ok) override;
@@ -31,13 +32,14 @@ class GenerateCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnDone() override;
 
  private:
-  GenerateCall(const ServiceContext& service, const grpc::CallbackServerContext* context, const grpc::ByteBuffer* in);
+  GenerateCall(const ServiceContext& service, const grpc::CallbackServerContext* context,
+               const grpc::ByteBuffer* in);
 
   absl::StatusOr<std::unique_ptr<engine::GenerateStream>> Admit();
   void Begin();
   void SchedulePump();
-  void Pump();                             // mutex_ held
-  void End(const absl::Status& status);    // mutex_ held
+  void Pump();                           // mutex_ held
+  void End(const absl::Status& status);  // mutex_ held
 
   const ServiceContext& service_;
   const grpc::CallbackServerContext* const context_;

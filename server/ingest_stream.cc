@@ -30,7 +30,8 @@ std::shared_ptr<IngestStream> IngestStream::Open(const ServiceContext& service,
   return stream;
 }
 
-IngestStream::IngestStream(const ServiceContext& service, const grpc::CallbackServerContext* context,
+IngestStream::IngestStream(const ServiceContext& service,
+                           const grpc::CallbackServerContext* context,
                            std::function<void()> on_done)
     : service_(service),
       context_(context),
@@ -84,7 +85,8 @@ absl::Status IngestStream::OnMessage(v1::IngestDocumentsRequest message, const a
 absl::Status IngestStream::OnStart(const v1::IngestStart& start, const absl::Status& parsed) {
   MSA_RETURN_IF_ERROR(parsed);
   if (bank_ != nullptr) return WrongOrder("start", "start was sent twice; it comes once, first");
-  if (start.bank().empty()) return InvalidField("start.bank", "MISSING_FIELD", "start.bank must not be empty");
+  if (start.bank().empty())
+    return InvalidField("start.bank", "MISSING_FIELD", "start.bank must not be empty");
   MSA_ASSIGN_OR_RETURN(mode_, ToIngestMode(start.mode()));
   MSA_ASSIGN_OR_RETURN(level_, ToAcknowledgeAt(start.acknowledge_at()));
   MSA_ASSIGN_OR_RETURN(bank_, service_.engine->GetBank(start.bank()));
@@ -102,8 +104,9 @@ absl::Status IngestStream::OnDocument(v1::IngestDocument document, const absl::S
   if (bank_ == nullptr) return WrongOrder("document", "a document was sent before start");
   const uint64_t sequence = document.sequence();
   if (last_sequence_ && sequence <= *last_sequence_) {
-    return WrongOrder("document.sequence", absl::StrCat("document.sequence is ", sequence, " after ", *last_sequence_,
-                                                        "; sequence numbers must ascend"));
+    return WrongOrder("document.sequence",
+                      absl::StrCat("document.sequence is ", sequence, " after ", *last_sequence_,
+                                   "; sequence numbers must ascend"));
   }
   last_sequence_ = sequence;
 
@@ -120,7 +123,8 @@ absl::Status IngestStream::OnDocument(v1::IngestDocument document, const absl::S
     results_.push_back(std::move(refused));
     return absl::OkStatus();
   }
-  auto done = [weak = weak_from_this(), sequence, num_bytes = refused.num_bytes](engine::IngestResult result) {
+  auto done = [weak = weak_from_this(), sequence,
+               num_bytes = refused.num_bytes](engine::IngestResult result) {
     const std::shared_ptr<IngestStream> stream = weak.lock();
     if (stream == nullptr) return;  // the client has gone; the document stays
     const std::lock_guard stream_lock(stream->mutex_);

@@ -18,19 +18,23 @@
 
 namespace msa::server {
 
-// One IngestDocuments call. It reads while fewer than max_in_flight_documents documents and max_in_flight_bytes bytes lack a
-// written result, so neither a fast client nor one that does not read its results can make the server's memory grow.
+// One IngestDocuments call. It reads while fewer than max_in_flight_documents documents and
+// max_in_flight_bytes bytes lack a written result, so neither a fast client nor one that does not
+// read its results can make the server's memory grow.
 //
-// Threads: gRPC's for reads and writes, the bank's for results (which only queue), the stream runner's for the rest. The
-// object lives until gRPC is done with it (OnDone) and no task of the runner holds it.
+// Threads: gRPC's for reads and writes, the bank's for results (which only queue), the stream
+// runner's for the rest. The object lives until gRPC is done with it (OnDone) and no task of the
+// runner holds it.
 class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                      public std::enable_shared_from_this<IngestStream> {
  public:
   // `on_done` is called when the call is over, on a thread of gRPC.
-  static std::shared_ptr<IngestStream> Open(const ServiceContext& service, const grpc::CallbackServerContext* context,
+  static std::shared_ptr<IngestStream> Open(const ServiceContext& service,
+                                            const grpc::CallbackServerContext* context,
                                             std::function<void()> on_done);
 
-  // Ends the call with `status` after the results of the documents in flight. May be called from any thread.
+  // Ends the call with `status` after the results of the documents in flight. May be called from
+  // any thread.
   void EndWith(const absl::Status& status);
 
   void OnReadDone(bool ok) override;
@@ -50,8 +54,10 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
 
   // All with mutex_ held.
   absl::Status OnStart(const v1::IngestStart& start, const absl::Status& parsed);
-  absl::Status OnDocument(v1::IngestDocument document, const absl::Status& parsed, std::unique_lock<std::mutex>* lock);
-  absl::Status OnMessage(v1::IngestDocumentsRequest message, const absl::Status& parsed, std::unique_lock<std::mutex>* lock);
+  absl::Status OnDocument(v1::IngestDocument document, const absl::Status& parsed,
+                          std::unique_lock<std::mutex>* lock);
+  absl::Status OnMessage(v1::IngestDocumentsRequest message, const absl::Status& parsed,
+                         std::unique_lock<std::mutex>* lock);
   void Advance();  // starts the read, the write or the end that is due
   void SchedulePump();
   void Count(const Result& result);

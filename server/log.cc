@@ -37,7 +37,8 @@ void SetPattern(spdlog::logger* logger, LogFormat format) {
 
 spdlog::logger& Logger() {
   static const std::shared_ptr<spdlog::logger> logger = [] {
-    auto made = std::make_shared<spdlog::logger>("msa", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto made =
+        std::make_shared<spdlog::logger>("msa", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     SetPattern(made.get(), LogFormat::kText);
     made->flush_on(spdlog::level::debug);
     return made;
@@ -53,7 +54,8 @@ std::string Dump(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-// Values with spaces, quotes or control characters are quoted, so that a line stays one line and can be cut at spaces.
+// Values with spaces, quotes or control characters are quoted, so that a line stays one line and
+// can be cut at spaces.
 std::string TextValue(const LogField& field) {
   if (const auto* text = std::get_if<std::string>(&field.value)) {
     bool plain = !text->empty();
@@ -71,7 +73,8 @@ void ConfigureLog(LogFormat format, LogLevel least) {
   Logger().set_level(ToSpdlog(least));
 }
 
-std::string FormatLogLine(LogFormat format, std::string_view message, const std::vector<LogField>& fields) {
+std::string FormatLogLine(LogFormat format, std::string_view message,
+                          const std::vector<LogField>& fields) {
   if (format == LogFormat::kJson) {
     std::string line = absl::StrCat("\"message\":", Dump(nlohmann::json(std::string(message))));
     for (const LogField& field : fields) {
@@ -83,7 +86,8 @@ std::string FormatLogLine(LogFormat format, std::string_view message, const std:
   for (char& c : line) {
     if (c == '\n' || c == '\r') c = ' ';
   }
-  for (const LogField& field : fields) absl::StrAppend(&line, " ", field.key, "=", TextValue(field));
+  for (const LogField& field : fields)
+    absl::StrAppend(&line, " ", field.key, "=", TextValue(field));
   return line;
 }
 

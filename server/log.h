@@ -6,7 +6,8 @@
 #include <variant>
 #include <vector>
 
-// The server's log: one line per event on stderr, as text ("… message key=value") or as JSON objects. Thread-safe.
+// The server's log: one line per event on stderr, as text ("… message key=value") or as JSON
+// objects. Thread-safe.
 namespace msa::server {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
@@ -23,6 +24,7 @@ void ConfigureLog(LogFormat format, LogLevel least);
 void Log(LogLevel level, std::string_view message, const std::vector<LogField>& fields = {});
 
 // The line without time and level, as Log writes it.
-std::string FormatLogLine(LogFormat format, std::string_view message, const std::vector<LogField>& fields);
+std::string FormatLogLine(LogFormat format, std::string_view message,
+                          const std::vector<LogField>& fields);
 
 }  // namespace msa::server

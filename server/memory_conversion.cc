@@ -103,9 +103,11 @@ absl::StatusOr<std::string> ParsePageToken(const std::string& bank, const std::s
   if (token.empty()) return std::string();
   std::string plain;
   const std::string start = absl::StrCat(kTokenStart, bank, "\n");
-  if (!absl::WebSafeBase64Unescape(token, &plain) || !plain.starts_with(start) || plain.size() == start.size()) {
-    return InvalidField("page_token", "INVALID_PAGE_TOKEN",
-                        "page_token was not made for this bank; take next_page_token of its last page");
+  if (!absl::WebSafeBase64Unescape(token, &plain) || !plain.starts_with(start) ||
+      plain.size() == start.size()) {
+    return InvalidField(
+        "page_token", "INVALID_PAGE_TOKEN",
+        "page_token was not made for this bank; take next_page_token of its last page");
   }
   return plain.substr(start.size());
 }

@@ -24,7 +24,8 @@ v1::DocumentState ToProto(engine::DocumentState state);
 
 // Page tokens say where the next page starts and which bank they are for.
 std::string MakePageToken(const std::string& bank, const std::string& after_id);
-// The id to start after; empty for an empty token. INVALID_ARGUMENT when the token is not this bank's.
+// The id to start after; empty for an empty token. INVALID_ARGUMENT when the token is not this
+// bank's.
 absl::StatusOr<std::string> ParsePageToken(const std::string& bank, const std::string& token);
 
 }  // namespace msa::server

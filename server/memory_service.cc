@@ -14,10 +14,12 @@ namespace msa::server {
 grpc::ServerUnaryReactor* MemoryService::CreateBank(Context* context, const Bytes* in, Bytes* out) {
   return RunUnary<v1::CreateBankRequest, v1::CreateBankResponse>(
       service_, RpcMethod::kCreateBank, context, in, out,
-      [this](const v1::CreateBankRequest& request, v1::CreateBankResponse* response) -> absl::Status {
+      [this](const v1::CreateBankRequest& request,
+             v1::CreateBankResponse* response) -> absl::Status {
         MSA_RETURN_IF_ERROR(service_.state->CheckReady());
         MSA_ASSIGN_OR_RETURN(const engine::BankSettings settings, ToBankSettings(request));
-        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->CreateBank(request.bank(), settings));
+        MSA_ASSIGN_OR_RETURN(const auto bank,
+                             service_.engine->CreateBank(request.bank(), settings));
         ToProto(bank->Info(), response->mutable_bank());
         return absl::OkStatus();
       });
@@ -38,7 +40,8 @@ grpc::ServerUnaryReactor* MemoryService::ListBanks(Context* context, const Bytes
   return RunUnary<v1::ListBanksRequest, v1::ListBanksResponse>(
       service_, RpcMethod::kListBanks, context, in, out,
       [this](const v1::ListBanksRequest&, v1::ListBanksResponse* response) -> absl::Status {
-        for (const engine::BankInfo& info : service_.engine->ListBanks()) ToProto(info, response->add_banks());
+        for (const engine::BankInfo& info : service_.engine->ListBanks())
+          ToProto(info, response->add_banks());
         return absl::OkStatus();
       });
 }
@@ -53,7 +56,8 @@ grpc::ServerUnaryReactor* MemoryService::DeleteBank(Context* context, const Byte
       });
 }
 
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* MemoryService::IngestDocuments(Context* context) {
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* MemoryService::IngestDocuments(
+    Context* context) {
   uint64_t id = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -81,23 +85,28 @@ void MemoryService::EndStreams(const absl::Status& status) {
   for (const auto& stream : open) stream->EndWith(status);
 }
 
-grpc::ServerUnaryReactor* MemoryService::GetDocument(Context* context, const Bytes* in, Bytes* out) {
+grpc::ServerUnaryReactor* MemoryService::GetDocument(Context* context, const Bytes* in,
+                                                     Bytes* out) {
   return RunUnary<v1::GetDocumentRequest, v1::GetDocumentResponse>(
       service_, RpcMethod::kGetDocument, context, in, out,
-      [this](const v1::GetDocumentRequest& request, v1::GetDocumentResponse* response) -> absl::Status {
+      [this](const v1::GetDocumentRequest& request,
+             v1::GetDocumentResponse* response) -> absl::Status {
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
         MSA_RETURN_IF_ERROR(CheckDocumentId("document_id", request.document_id()));
         MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
-        MSA_ASSIGN_OR_RETURN(const auto document, bank->Get(request.document_id(), request.with_text()));
+        MSA_ASSIGN_OR_RETURN(const auto document,
+                             bank->Get(request.document_id(), request.with_text()));
         ToProto(document, response->mutable_document());
         return absl::OkStatus();
       });
 }
 
-grpc::ServerUnaryReactor* MemoryService::ListDocuments(Context* context, const Bytes* in, Bytes* out) {
+grpc::ServerUnaryReactor* MemoryService::ListDocuments(Context* context, const Bytes* in,
+                                                       Bytes* out) {
   return RunUnary<v1::ListDocumentsRequest, v1::ListDocumentsResponse>(
       service_, RpcMethod::kListDocuments, context, in, out,
-      [this](const v1::ListDocumentsRequest& request, v1::ListDocumentsResponse* response) -> absl::Status {
+      [this](const v1::ListDocumentsRequest& request,
+             v1::ListDocumentsResponse* response) -> absl::Status {
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
         MSA_ASSIGN_OR_RETURN(const int64_t page_size, ToPageSize(request.page_size()));
         MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
@@ -105,7 +114,8 @@ grpc::ServerUnaryReactor* MemoryService::ListDocuments(Context* context, const B
       });
 }
 
-grpc::ServerUnaryReactor* MemoryService::DeleteDocuments(Context* context, const Bytes* in, Bytes* out) {
+grpc::ServerUnaryReactor* MemoryService::DeleteDocuments(Context* context, const Bytes* in,
+                                                         Bytes* out) {
   // Not RunUnary: the bank answers when the deletion is published, and no thread waits for that.
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   auto record = std::make_shared<CallRecord>(service_, RpcMethod::kDeleteDocuments);
@@ -136,10 +146,12 @@ grpc::ServerUnaryReactor* MemoryService::DeleteDocuments(Context* context, const
   return reactor;
 }
 
-grpc::ServerUnaryReactor* MemoryService::GetBankStats(Context* context, const Bytes* in, Bytes* out) {
+grpc::ServerUnaryReactor* MemoryService::GetBankStats(Context* context, const Bytes* in,
+                                                      Bytes* out) {
   return RunUnary<v1::GetBankStatsRequest, v1::GetBankStatsResponse>(
       service_, RpcMethod::kGetBankStats, context, in, out,
-      [this](const v1::GetBankStatsRequest& request, v1::GetBankStatsResponse* response) -> absl::Status {
+      [this](const v1::GetBankStatsRequest& request,
+             v1::GetBankStatsResponse* response) -> absl::Status {
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
         MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
         ToProto(bank->Stats(), response->mutable_stats());

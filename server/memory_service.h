@@ -14,14 +14,16 @@ namespace msa::server {
 
 // msa.v1.MemoryService. Raw: see message_codec.h.
 class MemoryService
-    : public v1::MemoryService::WithRawCallbackMethod_CreateBank<v1::MemoryService::WithRawCallbackMethod_GetBank<
-          v1::MemoryService::WithRawCallbackMethod_ListBanks<v1::MemoryService::WithRawCallbackMethod_DeleteBank<
-              v1::MemoryService::WithRawCallbackMethod_IngestDocuments<
-                  v1::MemoryService::WithRawCallbackMethod_GetDocument<
-                      v1::MemoryService::WithRawCallbackMethod_ListDocuments<
-                          v1::MemoryService::WithRawCallbackMethod_DeleteDocuments<
-                              v1::MemoryService::WithRawCallbackMethod_GetBankStats<
-                                  v1::MemoryService::Service>>>>>>>>> {
+    : public v1::MemoryService::WithRawCallbackMethod_CreateBank<
+          v1::MemoryService::WithRawCallbackMethod_GetBank<
+              v1::MemoryService::WithRawCallbackMethod_ListBanks<
+                  v1::MemoryService::WithRawCallbackMethod_DeleteBank<
+                      v1::MemoryService::WithRawCallbackMethod_IngestDocuments<
+                          v1::MemoryService::WithRawCallbackMethod_GetDocument<
+                              v1::MemoryService::WithRawCallbackMethod_ListDocuments<
+                                  v1::MemoryService::WithRawCallbackMethod_DeleteDocuments<
+                                      v1::MemoryService::WithRawCallbackMethod_GetBankStats<
+                                          v1::MemoryService::Service>>>>>>>>> {
  public:
   explicit MemoryService(const ServiceContext& service) : service_(service) {}
 

@@ -28,18 +28,22 @@ absl::Status Malformed(const std::string& type) {
 }
 
 absl::Status NotUtf8(const std::string& field) {
-  return kernels::WithDetail(absl::InvalidArgumentError(absl::StrCat(field, " is not valid UTF-8")),
-                             {.reason = "INVALID_UTF8", .field = field, .metadata = {}, .retry_after = {}});
+  return kernels::WithDetail(
+      absl::InvalidArgumentError(absl::StrCat(field, " is not valid UTF-8")),
+      {.reason = "INVALID_UTF8", .field = field, .metadata = {}, .retry_after = {}});
 }
 
-// `fields` without the strings that are not UTF-8. Returns the path of the first of those, or "" when there is none.
-std::string DropBadStrings(const Descriptor& type, const UnknownFieldSet& fields, int depth, UnknownFieldSet* kept) {
+// `fields` without the strings that are not UTF-8. Returns the path of the first of those, or ""
+// when there is none.
+std::string DropBadStrings(const Descriptor& type, const UnknownFieldSet& fields, int depth,
+                           UnknownFieldSet* kept) {
   std::string first_bad;
   for (int i = 0; i < fields.field_count(); ++i) {
     const UnknownField& field = fields.field(i);
     const FieldDescriptor* known = type.FindFieldByNumber(field.number());
     const bool delimited = field.type() == UnknownField::TYPE_LENGTH_DELIMITED && known != nullptr;
-    if (delimited && known->type() == FieldDescriptor::TYPE_STRING && !IsUtf8(field.length_delimited())) {
+    if (delimited && known->type() == FieldDescriptor::TYPE_STRING &&
+        !IsUtf8(field.length_delimited())) {
       if (first_bad.empty()) first_bad = known->name();
       continue;
     }
@@ -64,7 +68,8 @@ std::string ToString(const grpc::ByteBuffer& bytes) {
   std::string text;
   if (!bytes.Dump(&slices).ok()) return text;
   text.reserve(bytes.Length());
-  for (const grpc::Slice& slice : slices) text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  for (const grpc::Slice& slice : slices)
+    text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   return text;
 }
 
@@ -104,8 +109,9 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messa
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
   grpc::Slice slice(message.ByteSizeLong());
-  MSA_CHECK(message.SerializeToArray(const_cast<uint8_t*>(slice.begin()), static_cast<int>(slice.size())),
-            "a message of the API is over 2 GiB");
+  MSA_CHECK(
+      message.SerializeToArray(const_cast<uint8_t*>(slice.begin()), static_cast<int>(slice.size())),
+      "a message of the API is over 2 GiB");
   return grpc::ByteBuffer(&slice, 1);
 }
 

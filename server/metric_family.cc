@@ -7,7 +7,8 @@ prometheus::MetricFamily MakeFamily(Metric metric) {
   prometheus::MetricFamily family;
   family.name = std::string(spec.name);
   family.help = std::string(spec.help);
-  family.type = spec.kind == MetricKind::kCounter ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge;
+  family.type = spec.kind == MetricKind::kCounter ? prometheus::MetricType::Counter
+                                                  : prometheus::MetricType::Gauge;
   return family;
 }
 

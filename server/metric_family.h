@@ -11,7 +11,8 @@ namespace msa::server {
 
 using LabelValues = std::vector<std::pair<std::string, std::string>>;
 
-// A family of the metric table without values, for collectors that read values at each scrape. Counters and gauges only.
+// A family of the metric table without values, for collectors that read values at each scrape.
+// Counters and gauges only.
 prometheus::MetricFamily MakeFamily(Metric metric);
 
 void AddValue(prometheus::MetricFamily* family, const LabelValues& labels, double value);

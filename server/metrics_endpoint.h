@@ -15,7 +15,8 @@ class MetricsEndpoint {
  public:
   // `port` 0: any free one. UNAVAILABLE, one line, when the address cannot be bound.
   static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> Start(
-      const std::string& host, int64_t port, std::vector<std::shared_ptr<prometheus::Collectable>> collectables);
+      const std::string& host, int64_t port,
+      std::vector<std::shared_ptr<prometheus::Collectable>> collectables);
 
   int port() const { return port_; }
 

@@ -10,7 +10,8 @@
 
 namespace msa::server {
 
-// One option: `section.key` in the file, MSA_SECTION__KEY in the environment, `flag` on the command line.
+// One option: `section.key` in the file, MSA_SECTION__KEY in the environment, `flag` on the command
+// line.
 struct Option {
   std::string section;
   std::string key;

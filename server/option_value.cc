@@ -11,10 +11,12 @@
 namespace msa::server {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, int>, 4> kUnits{{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}}};
+constexpr std::array<std::pair<std::string_view, int>, 4> kUnits{
+    {{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}}};
 
 absl::Status Wrong(std::string_view text, const std::string& allowed) {
-  return absl::InvalidArgumentError(absl::StrCat("is \"", std::string(text), "\"; allowed: ", allowed));
+  return absl::InvalidArgumentError(
+      absl::StrCat("is \"", std::string(text), "\"; allowed: ", allowed));
 }
 
 bool ParseInteger(std::string_view text, int64_t* value) {
@@ -71,24 +73,28 @@ absl::StatusOr<int64_t> ParseBytes(std::string_view text, int64_t least, int64_t
   return value << shift;
 }
 
-absl::StatusOr<absl::Duration> ParseTime(std::string_view text, absl::Duration least, absl::Duration most) {
+absl::StatusOr<absl::Duration> ParseTime(std::string_view text, absl::Duration least,
+                                         absl::Duration most) {
   absl::Duration value;
   if (!absl::ParseDuration(std::string(text), &value) || value < least || value > most) {
-    return Wrong(text, absl::StrCat("a time from ", absl::FormatDuration(least), " to ", absl::FormatDuration(most),
-                                    ", such as 20ms, 30s or 1m30s"));
+    return Wrong(text, absl::StrCat("a time from ", absl::FormatDuration(least), " to ",
+                                    absl::FormatDuration(most), ", such as 20ms, 30s or 1m30s"));
   }
   return value;
 }
 
-absl::StatusOr<std::string> ParseChoice(std::string_view text, const std::vector<std::string>& allowed) {
-  if (std::find(allowed.begin(), allowed.end(), text) == allowed.end()) return Wrong(text, absl::StrJoin(allowed, ", "));
+absl::StatusOr<std::string> ParseChoice(std::string_view text,
+                                        const std::vector<std::string>& allowed) {
+  if (std::find(allowed.begin(), allowed.end(), text) == allowed.end())
+    return Wrong(text, absl::StrJoin(allowed, ", "));
   return std::string(text);
 }
 
 std::string FormatBytes(int64_t bytes) {
   for (auto unit = kUnits.rbegin(); unit != kUnits.rend(); ++unit) {
     const int64_t size = int64_t{1} << unit->second;
-    if (bytes != 0 && bytes % size == 0) return absl::StrCat(bytes / size, std::string(unit->first));
+    if (bytes != 0 && bytes % size == 0)
+      return absl::StrCat(bytes / size, std::string(unit->first));
   }
   return absl::StrCat(bytes);
 }

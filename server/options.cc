@@ -34,7 +34,8 @@ absl::StatusOr<bool> IsLoopbackHost(const std::string& name, const std::string& 
   addrinfo* found = nullptr;
   const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found);
   if (error != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(name, " \"", host, "\" is not an address: ", gai_strerror(error)));
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " \"", host, "\" is not an address: ", gai_strerror(error)));
   }
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
   for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
@@ -47,24 +48,29 @@ absl::Status CheckHost(const std::string& name, const std::string& host, bool al
   absl::StatusOr<bool> loopback = IsLoopbackHost(name, host);
   MSA_RETURN_IF_ERROR(loopback.status());
   if (*loopback || allow_remote) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      name, " ", host, " is reached by other machines, and connections are neither encrypted nor authenticated; use a loopback "
-      "address such as 127.0.0.1, or say --allow-insecure-remote"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " ", host,
+                   " is reached by other machines, and connections are neither encrypted nor "
+                   "authenticated; use a loopback "
+                   "address such as 127.0.0.1, or say --allow-insecure-remote"));
 }
 
 }  // namespace
 
 absl::Status CheckOptions(const ServerOptions& options) {
   if (options.model.dir.empty()) {
-    return absl::InvalidArgumentError("model.dir is missing: say --model DIR, a directory with config.json and weights");
+    return absl::InvalidArgumentError(
+        "model.dir is missing: say --model DIR, a directory with config.json and weights");
   }
   if (options.memory.data_dir.empty()) {
-    return absl::InvalidArgumentError("memory.data_dir is missing: say --data-dir DIR, where the banks are kept");
+    return absl::InvalidArgumentError(
+        "memory.data_dir is missing: say --data-dir DIR, where the banks are kept");
   }
   const bool allow_remote = options.listen.allow_insecure_remote;
   MSA_RETURN_IF_ERROR(CheckHost("listen.host", options.listen.host, allow_remote));
   if (options.observability.metrics) {
-    MSA_RETURN_IF_ERROR(CheckHost("observability.metrics_host", options.observability.metrics_host, allow_remote));
+    MSA_RETURN_IF_ERROR(
+        CheckHost("observability.metrics_host", options.observability.metrics_host, allow_remote));
   }
   return absl::OkStatus();
 }
@@ -73,12 +79,14 @@ engine::EngineOptions ToEngineOptions(const ServerOptions& options) {
   engine::EngineOptions engine;
   engine.model_dir = options.model.dir;
   engine.data_dir = options.memory.data_dir;
-  engine.device = options.model.device == "cuda" ? kernels::DeviceKind::kCuda : kernels::DeviceKind::kCpu;
+  engine.device =
+      options.model.device == "cuda" ? kernels::DeviceKind::kCuda : kernels::DeviceKind::kCpu;
   engine.num_shards = static_cast<int>(options.memory.shards);
   engine.num_threads = static_cast<int>(options.model.threads);
-  engine.compute_dtype =
-      options.model.compute_dtype == "f32" ? kernels::ComputeDType::kF32 : kernels::ComputeDType::kBF16;
-  engine.bank_dtype = options.memory.bank_dtype == "f32" ? kernels::DType::kF32 : kernels::DType::kBF16;
+  engine.compute_dtype = options.model.compute_dtype == "f32" ? kernels::ComputeDType::kF32
+                                                              : kernels::ComputeDType::kBF16;
+  engine.bank_dtype =
+      options.memory.bank_dtype == "f32" ? kernels::DType::kF32 : kernels::DType::kBF16;
   engine.max_running = options.scheduler.max_running;
   engine.max_queued_requests = options.scheduler.max_queued_requests;
   engine.max_queued_tokens = options.scheduler.max_queued_tokens;

@@ -10,13 +10,14 @@
 
 namespace msa::server {
 
-// Everything that can be set, by section. Names, ranges and help are in option_table.cc; defaults are here.
+// Everything that can be set, by section. Names, ranges and help are in option_table.cc; defaults
+// are here.
 struct ServerOptions {
   struct Listen {
     std::string host = "127.0.0.1";
     int64_t port = 7411;                 // 0: any free one
     bool allow_insecure_remote = false;  // plaintext on an address that other machines reach
-    std::string port_file;               // gets "grpc PORT\nmetrics PORT\n" once the server listens; empty: none
+    std::string port_file;  // gets "grpc PORT\nmetrics PORT\n" once the server listens; empty: none
   } listen;
 
   struct Model {
@@ -70,7 +71,8 @@ struct ServerOptions {
   } limits;
 };
 
-// What a single option's range cannot say: required ones, loopback unless allowed otherwise. INVALID_ARGUMENT, one line.
+// What a single option's range cannot say: required ones, loopback unless allowed otherwise.
+// INVALID_ARGUMENT, one line.
 absl::Status CheckOptions(const ServerOptions& options);
 
 // The engine's part. `options` were checked.

@@ -19,7 +19,8 @@ int TryBind(const addrinfo& address) {
   if (fd < 0) return errno;
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  const int error = bind(fd, address.ai_addr, address.ai_addrlen) == 0 && listen(fd, 1) == 0 ? 0 : errno;
+  const int error =
+      bind(fd, address.ai_addr, address.ai_addrlen) == 0 && listen(fd, 1) == 0 ? 0 : errno;
   close(fd);
   return error;
 }
@@ -33,13 +34,16 @@ absl::Status CheckPortIsFree(const std::string& what, const std::string& host, i
   addrinfo* found = nullptr;
   const std::string shown = absl::StrCat(what, " port ", JoinHostPort(host, port));
   const int error = getaddrinfo(host.c_str(), absl::StrCat(port).c_str(), &hints, &found);
-  if (error != 0) return absl::UnavailableError(absl::StrCat("cannot listen on ", shown, ": ", gai_strerror(error)));
+  if (error != 0)
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", shown, ": ", gai_strerror(error)));
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
   for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
     const int failed = TryBind(*entry);
     if (failed == 0) continue;
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", shown, ": ", std::strerror(failed),
-                                               failed == EADDRINUSE ? "; choose another, or 0 for any free one" : ""));
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", shown, ": ", std::strerror(failed),
+                     failed == EADDRINUSE ? "; choose another, or 0 for any free one" : ""));
   }
   return absl::OkStatus();
 }

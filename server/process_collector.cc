@@ -23,7 +23,8 @@ struct ProcStat {
   double resident_bytes = 0;
 };
 
-// Fields of proc(5)'s /proc/[pid]/stat, counted after the command's closing bracket: the state is field 3.
+// Fields of proc(5)'s /proc/[pid]/stat, counted after the command's closing bracket: the state is
+// field 3.
 ProcStat ReadStat() {
   std::ifstream file("/proc/self/stat");
   std::string line;

@@ -7,7 +7,8 @@
 namespace msa::server {
 namespace {
 
-void FillDocument(const engine::RoutedDocument& document, bool explain_layers, v1::RoutedDocument* out) {
+void FillDocument(const engine::RoutedDocument& document, bool explain_layers,
+                  v1::RoutedDocument* out) {
   out->set_number(document.number);
   out->set_document_id(document.id);
   out->set_best_score(document.best_score);
@@ -56,7 +57,8 @@ struct EventWriter {
     v1::GenerateRound* round = out->mutable_round();
     round->set_round(event.index);
     round->set_prompt_tokens(event.prompt_tokens);
-    for (const auto& document : event.documents) FillDocument(document, explain_layers, round->add_documents());
+    for (const auto& document : event.documents)
+      FillDocument(document, explain_layers, round->add_documents());
     if (!explain_layers) return;
     for (const auto& layer : event.layers) FillSelection(layer, round->add_layers());
   }
@@ -70,13 +72,15 @@ struct EventWriter {
       citation->set_document_id(cited.id);
       citation->set_round(event.round);
     }
-    citations->mutable_unknown_numbers()->Add(event.unknown_numbers.begin(), event.unknown_numbers.end());
+    citations->mutable_unknown_numbers()->Add(event.unknown_numbers.begin(),
+                                              event.unknown_numbers.end());
   }
 
   void operator()(const engine::TokenEvent& event) const {
     v1::GenerateToken* token = out->mutable_token();
-    token->set_phase(event.phase == engine::Interleave::Phase::kAnswer ? v1::GENERATION_PHASE_ANSWER
-                                                                       : v1::GENERATION_PHASE_RETRIEVAL);
+    token->set_phase(event.phase == engine::Interleave::Phase::kAnswer
+                         ? v1::GENERATION_PHASE_ANSWER
+                         : v1::GENERATION_PHASE_RETRIEVAL);
     token->set_round(event.round);
     token->set_text(event.text);
   }

@@ -6,9 +6,10 @@
 namespace msa::server {
 
 // msa.v1.QueryService. Raw: see message_codec.h.
-class QueryService : public v1::QueryService::WithRawCallbackMethod_Generate<
-                         v1::QueryService::WithRawCallbackMethod_Retrieve<
-                             v1::QueryService::WithRawCallbackMethod_CountTokens<v1::QueryService::Service>>> {
+class QueryService
+    : public v1::QueryService::WithRawCallbackMethod_Generate<
+          v1::QueryService::WithRawCallbackMethod_Retrieve<
+              v1::QueryService::WithRawCallbackMethod_CountTokens<v1::QueryService::Service>>> {
  public:
   explicit QueryService(const ServiceContext& service) : service_(service) {}
 

@@ -14,17 +14,22 @@ absl::Status Missing(const std::string& field) {
   return InvalidField(field, "MISSING_FIELD", absl::StrCat(field, " must not be empty"));
 }
 
-absl::Status CheckLength(const std::string& field, const std::string& reason, const std::string& text, int64_t limit) {
+absl::Status CheckLength(const std::string& field, const std::string& reason,
+                         const std::string& text, int64_t limit) {
   const auto actual = static_cast<int64_t>(text.size());
   if (actual <= limit) return absl::OkStatus();
-  return InvalidField(field, reason, absl::StrCat(field, " has ", actual, " bytes; allowed are ", limit),
-                      {{"limit", absl::StrCat(limit)}, {"actual", absl::StrCat(actual)}, {"unit", "bytes"}});
+  return InvalidField(
+      field, reason, absl::StrCat(field, " has ", actual, " bytes; allowed are ", limit),
+      {{"limit", absl::StrCat(limit)}, {"actual", absl::StrCat(actual)}, {"unit", "bytes"}});
 }
 
 absl::Status CheckRange(const std::string& field, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return absl::OkStatus();
-  return InvalidField(field, "INVALID_VALUE", absl::StrCat(field, " is ", value, "; allowed are ", least, " to ", most),
-                      {{"least", absl::StrCat(least)}, {"limit", absl::StrCat(most)}, {"actual", absl::StrCat(value)}});
+  return InvalidField(field, "INVALID_VALUE",
+                      absl::StrCat(field, " is ", value, "; allowed are ", least, " to ", most),
+                      {{"least", absl::StrCat(least)},
+                       {"limit", absl::StrCat(most)},
+                       {"actual", absl::StrCat(value)}});
 }
 
 absl::Status CheckQuestion(const std::string& question, const ServerOptions::Limits& limits) {
@@ -46,9 +51,10 @@ absl::StatusOr<engine::SamplingParams> ToSampling(const v1::Sampling& sampling) 
   if (sampling.has_top_p()) {
     const float value = sampling.top_p();
     if (!(value > 0 && value <= 1)) {
-      return InvalidField("sampling.top_p", "INVALID_VALUE",
-                          absl::StrCat("sampling.top_p is ", value, "; allowed are values above 0, at most 1"),
-                          {{"limit", "1"}, {"actual", absl::StrCat(value)}});
+      return InvalidField(
+          "sampling.top_p", "INVALID_VALUE",
+          absl::StrCat("sampling.top_p is ", value, "; allowed are values above 0, at most 1"),
+          {{"limit", "1"}, {"actual", absl::StrCat(value)}});
     }
     params.top_p = value;
   }
@@ -56,9 +62,11 @@ absl::StatusOr<engine::SamplingParams> ToSampling(const v1::Sampling& sampling) 
   return params;
 }
 
-// A bound of a request: the default, cut to what this server allows, unless the request says another.
+// A bound of a request: the default, cut to what this server allows, unless the request says
+// another.
 template <class Value>
-absl::Status SetBound(const std::string& name, bool is_set, int64_t asked, int64_t most, Value* bound) {
+absl::Status SetBound(const std::string& name, bool is_set, int64_t asked, int64_t most,
+                      Value* bound) {
   if (!is_set) {
     if (*bound > most) *bound = static_cast<Value>(most);
     return absl::OkStatus();
@@ -70,20 +78,24 @@ absl::Status SetBound(const std::string& name, bool is_set, int64_t asked, int64
 
 absl::Status SetBounds(const v1::GenerationLimits& asked, const ServerOptions::Limits& most,
                        engine::GenerationParams* params) {
-  MSA_RETURN_IF_ERROR(
-      SetBound("max_rounds", asked.has_max_rounds(), asked.max_rounds(), most.max_rounds, &params->max_rounds));
-  MSA_RETURN_IF_ERROR(SetBound("max_citations", asked.has_max_citations(), asked.max_citations(), most.max_citations,
-                               &params->max_citations));
-  MSA_RETURN_IF_ERROR(SetBound("max_retrieval_tokens", asked.has_max_retrieval_tokens(), asked.max_retrieval_tokens(),
-                               most.max_retrieval_tokens, &params->max_retrieval_tokens));
-  MSA_RETURN_IF_ERROR(SetBound("max_answer_tokens", asked.has_max_answer_tokens(), asked.max_answer_tokens(),
-                               most.max_answer_tokens, &params->max_answer_tokens));
-  return SetBound("max_expansion_bytes", asked.has_max_expansion_bytes(), asked.max_expansion_bytes(),
-                  most.max_expansion_bytes, &params->max_expansion_bytes);
+  MSA_RETURN_IF_ERROR(SetBound("max_rounds", asked.has_max_rounds(), asked.max_rounds(),
+                               most.max_rounds, &params->max_rounds));
+  MSA_RETURN_IF_ERROR(SetBound("max_citations", asked.has_max_citations(), asked.max_citations(),
+                               most.max_citations, &params->max_citations));
+  MSA_RETURN_IF_ERROR(SetBound("max_retrieval_tokens", asked.has_max_retrieval_tokens(),
+                               asked.max_retrieval_tokens(), most.max_retrieval_tokens,
+                               &params->max_retrieval_tokens));
+  MSA_RETURN_IF_ERROR(SetBound("max_answer_tokens", asked.has_max_answer_tokens(),
+                               asked.max_answer_tokens(), most.max_answer_tokens,
+                               &params->max_answer_tokens));
+  return SetBound("max_expansion_bytes", asked.has_max_expansion_bytes(),
+                  asked.max_expansion_bytes(), most.max_expansion_bytes,
+                  &params->max_expansion_bytes);
 }
 
 absl::Status CheckStopStrings(const google::protobuf::RepeatedPtrField<std::string>& stop) {
-  if (stop.size() > kMaxStopStrings) return CheckRange("stop.size", stop.size(), 0, kMaxStopStrings);
+  if (stop.size() > kMaxStopStrings)
+    return CheckRange("stop.size", stop.size(), 0, kMaxStopStrings);
   for (int i = 0; i < stop.size(); ++i) {
     const std::string field = absl::StrCat("stop[", i, "]");
     if (stop[i].empty()) return Missing(field);
@@ -92,31 +104,37 @@ absl::Status CheckStopStrings(const google::protobuf::RepeatedPtrField<std::stri
   return absl::OkStatus();
 }
 
-absl::StatusOr<engine::MetadataValue> ToMetadataValue(const std::string& key, const v1::MetadataValue& value) {
+absl::StatusOr<engine::MetadataValue> ToMetadataValue(const std::string& key,
+                                                      const v1::MetadataValue& value) {
   const std::string field = absl::StrCat("document.metadata.", key);
   switch (value.kind_case()) {
     case v1::MetadataValue::kStringValue:
       return engine::MetadataValue(value.string_value());
     case v1::MetadataValue::kNumberValue:
       if (std::isfinite(value.number_value())) return engine::MetadataValue(value.number_value());
-      return InvalidField(field, "INVALID_METADATA", absl::StrCat(field, " must be a finite number"));
+      return InvalidField(field, "INVALID_METADATA",
+                          absl::StrCat(field, " must be a finite number"));
     case v1::MetadataValue::kBoolValue:
       return engine::MetadataValue(value.bool_value());
     case v1::MetadataValue::KIND_NOT_SET:
       break;
   }
-  return InvalidField(field, "INVALID_METADATA", absl::StrCat(field, " must be a string, a number or a bool"));
+  return InvalidField(field, "INVALID_METADATA",
+                      absl::StrCat(field, " must be a string, a number or a bool"));
 }
 
 }  // namespace
 
-absl::Status InvalidField(const std::string& field, const std::string& reason, const std::string& message,
-                          std::map<std::string, std::string> metadata) {
-  return kernels::WithDetail(absl::InvalidArgumentError(message),
-                             {.reason = reason, .field = field, .metadata = std::move(metadata), .retry_after = {}});
+absl::Status InvalidField(const std::string& field, const std::string& reason,
+                          const std::string& message, std::map<std::string, std::string> metadata) {
+  return kernels::WithDetail(
+      absl::InvalidArgumentError(message),
+      {.reason = reason, .field = field, .metadata = std::move(metadata), .retry_after = {}});
 }
 
-absl::Status CheckBank(const std::string& bank) { return bank.empty() ? Missing("bank") : absl::OkStatus(); }
+absl::Status CheckBank(const std::string& bank) {
+  return bank.empty() ? Missing("bank") : absl::OkStatus();
+}
 
 absl::StatusOr<engine::GenerateRequest> ToGenerateRequest(const v1::GenerateRequest& request,
                                                           const ServerOptions::Limits& limits) {
@@ -129,7 +147,8 @@ absl::StatusOr<engine::GenerateRequest> ToGenerateRequest(const v1::GenerateRequ
   MSA_RETURN_IF_ERROR(SetBounds(request.limits(), limits, &out.params));
   MSA_RETURN_IF_ERROR(CheckStopStrings(request.stop()));
   out.params.stop.assign(request.stop().begin(), request.stop().end());
-  if (request.has_constrain_citations()) out.params.constrain_citations = request.constrain_citations();
+  if (request.has_constrain_citations())
+    out.params.constrain_citations = request.constrain_citations();
   out.explain_layers = request.explain_layers();
   return out;
 }
@@ -148,7 +167,8 @@ absl::StatusOr<engine::RetrieveRequest> ToRetrieveRequest(const v1::RetrieveRequ
   return out;
 }
 
-absl::Status CheckCountTokens(const v1::CountTokensRequest& request, const ServerOptions::Limits& limits) {
+absl::Status CheckCountTokens(const v1::CountTokensRequest& request,
+                              const ServerOptions::Limits& limits) {
   return CheckLength("text", "DOCUMENT_TOO_LARGE", request.text(), limits.max_document_bytes);
 }
 
@@ -157,9 +177,10 @@ absl::StatusOr<engine::BankSettings> ToBankSettings(const v1::CreateBankRequest&
   engine::BankSettings settings;
   settings.display_name = request.settings().display_name();
   settings.token_budget = request.settings().token_budget();
+  MSA_RETURN_IF_ERROR(CheckLength("settings.display_name", "INVALID_VALUE", settings.display_name,
+                                  kMaxDisplayNameBytes));
   MSA_RETURN_IF_ERROR(
-      CheckLength("settings.display_name", "INVALID_VALUE", settings.display_name, kMaxDisplayNameBytes));
-  MSA_RETURN_IF_ERROR(CheckRange("settings.token_budget", settings.token_budget, 0, int64_t{1} << 50));
+      CheckRange("settings.token_budget", settings.token_budget, 0, int64_t{1} << 50));
   return settings;
 }
 
@@ -167,7 +188,8 @@ absl::StatusOr<engine::DocumentInput> ToDocumentInput(v1::IngestDocument&& docum
                                                       const ServerOptions::Limits& limits) {
   MSA_RETURN_IF_ERROR(CheckDocumentId("document.document_id", document.document_id()));
   if (document.text().empty()) return Missing("document.text");
-  MSA_RETURN_IF_ERROR(CheckLength("document.text", "DOCUMENT_TOO_LARGE", document.text(), limits.max_document_bytes));
+  MSA_RETURN_IF_ERROR(CheckLength("document.text", "DOCUMENT_TOO_LARGE", document.text(),
+                                  limits.max_document_bytes));
   engine::DocumentInput out;
   for (const auto& [key, value] : document.metadata()) {
     MSA_ASSIGN_OR_RETURN(out.metadata[key], ToMetadataValue(key, value));
@@ -186,7 +208,8 @@ absl::StatusOr<engine::IngestMode> ToIngestMode(v1::IngestMode mode) {
       return engine::IngestMode::kUpsert;
     default:
       return InvalidField("start.mode", "INVALID_VALUE",
-                          absl::StrCat("start.mode is ", static_cast<int>(mode), "; allowed are INSERT and UPSERT"));
+                          absl::StrCat("start.mode is ", static_cast<int>(mode),
+                                       "; allowed are INSERT and UPSERT"));
   }
 }
 
@@ -212,9 +235,11 @@ absl::Status CheckDocumentId(const std::string& field, const std::string& id) {
 absl::Status CheckDeleteIds(const v1::DeleteDocumentsRequest& request) {
   MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
   if (request.document_ids().empty()) return Missing("document_ids");
-  MSA_RETURN_IF_ERROR(CheckRange("document_ids.size", request.document_ids_size(), 1, kMaxDeleteIds));
+  MSA_RETURN_IF_ERROR(
+      CheckRange("document_ids.size", request.document_ids_size(), 1, kMaxDeleteIds));
   for (int i = 0; i < request.document_ids_size(); ++i) {
-    MSA_RETURN_IF_ERROR(CheckDocumentId(absl::StrCat("document_ids[", i, "]"), request.document_ids(i)));
+    MSA_RETURN_IF_ERROR(
+        CheckDocumentId(absl::StrCat("document_ids[", i, "]"), request.document_ids(i)));
   }
   return absl::OkStatus();
 }

@@ -13,28 +13,37 @@ namespace msa::server {
 
 std::shared_ptr<RetrieveCall> RetrieveCall::Start(const ServiceContext& service,
                                                   const grpc::CallbackServerContext* context,
-                                                  const grpc::ByteBuffer* in, grpc::ByteBuffer* out) {
+                                                  const grpc::ByteBuffer* in,
+                                                  grpc::ByteBuffer* out) {
   std::shared_ptr<RetrieveCall> call(new RetrieveCall(service, context, in, out));
   call->self_ = call;
   if (!service.calls->Post([call] { call->Begin(); })) call->End(TooManyCalls());
   return call;
 }
 
-RetrieveCall::RetrieveCall(const ServiceContext& service, const grpc::CallbackServerContext* context,
-                           const grpc::ByteBuffer* in, grpc::ByteBuffer* out)
-    : service_(service), context_(context), in_(in), out_(out), record_(service, RpcMethod::kRetrieve) {}
+RetrieveCall::RetrieveCall(const ServiceContext& service,
+                           const grpc::CallbackServerContext* context, const grpc::ByteBuffer* in,
+                           grpc::ByteBuffer* out)
+    : service_(service),
+      context_(context),
+      in_(in),
+      out_(out),
+      record_(service, RpcMethod::kRetrieve) {}
 
 absl::StatusOr<std::unique_ptr<engine::RequestHandle>> RetrieveCall::Admit() {
   v1::RetrieveRequest request;
   MSA_RETURN_IF_ERROR(ParseMessage(*in_, &request));
   MSA_RETURN_IF_ERROR(service_.state->CheckReady());
-  MSA_ASSIGN_OR_RETURN(engine::RetrieveRequest engine_request, ToRetrieveRequest(request, service_.limits));
+  MSA_ASSIGN_OR_RETURN(engine::RetrieveRequest engine_request,
+                       ToRetrieveRequest(request, service_.limits));
   engine_request.deadline = DeadlineOf(*context_);
   explain_layers_ = request.explain_layers();
-  // The call owns itself until its end, so `self` is never the last owner on the engine's thread; the result moves on to the
-  // stream runner, because the handle must not be destroyed in its own callback.
+  // The call owns itself until its end, so `self` is never the last owner on the engine's thread;
+  // the result moves on to the stream runner, because the handle must not be destroyed in its own
+  // callback.
   return service_.engine->Retrieve(
-      std::move(engine_request), [self = shared_from_this()](absl::StatusOr<engine::RetrieveResult> result) mutable {
+      std::move(engine_request),
+      [self = shared_from_this()](absl::StatusOr<engine::RetrieveResult> result) mutable {
         TaskRunner* runner = self->service_.streams;
         auto shared = std::make_shared<absl::StatusOr<engine::RetrieveResult>>(std::move(result));
         const bool posted = runner->Post([call = std::move(self), shared] { call->End(*shared); });

@@ -14,18 +14,20 @@
 namespace msa::server {
 
 // One Retrieve call. Cancelling the call cancels the engine's work. Lives like GenerateCall.
-class RetrieveCall : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<RetrieveCall> {
+class RetrieveCall : public grpc::ServerUnaryReactor,
+                     public std::enable_shared_from_this<RetrieveCall> {
  public:
   // `in` and `out` are the request and the response; valid until OnDone.
-  static std::shared_ptr<RetrieveCall> Start(const ServiceContext& service, const grpc::CallbackServerContext* context,
+  static std::shared_ptr<RetrieveCall> Start(const ServiceContext& service,
+                                             const grpc::CallbackServerContext* context,
                                              const grpc::ByteBuffer* in, grpc::ByteBuffer* out);
 
   void OnCancel() override;
   void OnDone() override;
 
  private:
-  RetrieveCall(const ServiceContext& service, const grpc::CallbackServerContext* context, const grpc::ByteBuffer* in,
-               grpc::ByteBuffer* out);
+  RetrieveCall(const ServiceContext& service, const grpc::CallbackServerContext* context,
+               const grpc::ByteBuffer* in, grpc::ByteBuffer* out);
 
   absl::StatusOr<std::unique_ptr<engine::RequestHandle>> Admit();
   void Begin();

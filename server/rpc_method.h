@@ -24,12 +24,14 @@ enum class RpcMethod {
 };
 
 inline constexpr std::array<std::string_view, 13> kRpcMethodNames = {
-    "MemoryService/CreateBank",    "MemoryService/GetBank",       "MemoryService/ListBanks",
+    "MemoryService/CreateBank",    "MemoryService/GetBank",         "MemoryService/ListBanks",
     "MemoryService/DeleteBank",    "MemoryService/IngestDocuments", "MemoryService/GetDocument",
     "MemoryService/ListDocuments", "MemoryService/DeleteDocuments", "MemoryService/GetBankStats",
-    "QueryService/Generate",       "QueryService/Retrieve",       "QueryService/CountTokens",
+    "QueryService/Generate",       "QueryService/Retrieve",         "QueryService/CountTokens",
     "AdminService/GetServerInfo"};
 
-constexpr std::string_view NameOf(RpcMethod method) { return kRpcMethodNames[static_cast<size_t>(method)]; }
+constexpr std::string_view NameOf(RpcMethod method) {
+  return kRpcMethodNames[static_cast<size_t>(method)];
+}
 
 }  // namespace msa::server

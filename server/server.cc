@@ -34,9 +34,11 @@ constexpr int kStreamThreads = 2;
 constexpr size_t kMaxQueuedCalls = 1024;
 constexpr int kMaxStreamsPerConnection = 1024;
 constexpr absl::Duration kFarewell = absl::Milliseconds(300);  // for the last bytes to leave
-constexpr int64_t kMessageSlackBytes = int64_t{1} << 20;  // ids, metadata and framing around a document's text
+constexpr int64_t kMessageSlackBytes = int64_t{1}
+                                       << 20;  // ids, metadata and framing around a document's text
 
-constexpr const char* kServiceNames[] = {"msa.v1.MemoryService", "msa.v1.QueryService", "msa.v1.AdminService"};
+constexpr const char* kServiceNames[] = {"msa.v1.MemoryService", "msa.v1.QueryService",
+                                         "msa.v1.AdminService"};
 
 // The libraries' own chatter becomes debug lines; their failures come back to us as statuses.
 void QuietLibraries() {
@@ -49,14 +51,16 @@ void QuietLibraries() {
   });
 }
 
-// A document up to twice the limit is refused by its result; only what is larger still ends the stream.
+// A document up to twice the limit is refused by its result; only what is larger still ends the
+// stream.
 int MaxMessageBytes(const ServerOptions::Limits& limits) {
   const int64_t bytes = 2 * limits.max_document_bytes + kMessageSlackBytes;
   return static_cast<int>(std::min<int64_t>(bytes, std::numeric_limits<int>::max()));
 }
 
 void ConfigureConnections(grpc::ServerBuilder* builder) {
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a taken port is an error, not a second server
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT,
+                              0);  // a taken port is an error, not a second server
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);  // finds clients that vanished
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
@@ -98,7 +102,8 @@ struct Server::Parts {
 
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, engine::Engine* engine,
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                                      engine::Engine* engine,
                                                       ServerMetrics* metrics) {
   QuietLibraries();
   auto parts = std::make_unique<Parts>(options, engine, metrics);
@@ -117,11 +122,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   if (parts->grpc == nullptr || parts->port == 0) {
     return absl::UnavailableError(absl::StrCat("cannot listen on gRPC port ", address));
   }
-  for (const char* service : kServiceNames) parts->grpc->GetHealthCheckService()->SetServingStatus(service, true);
+  for (const char* service : kServiceNames)
+    parts->grpc->GetHealthCheckService()->SetServingStatus(service, true);
   if (options.observability.metrics) {
-    MSA_ASSIGN_OR_RETURN(parts->metrics_endpoint,
-                         MetricsEndpoint::Start(options.observability.metrics_host, options.observability.metrics_port,
-                                                parts->Collectables()));
+    MSA_ASSIGN_OR_RETURN(
+        parts->metrics_endpoint,
+        MetricsEndpoint::Start(options.observability.metrics_host,
+                               options.observability.metrics_port, parts->Collectables()));
   }
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }
@@ -143,7 +150,8 @@ std::shared_ptr<grpc::Channel> Server::InProcessChannel() {
 std::string Server::MetricsText() const {
   std::vector<prometheus::MetricFamily> families;
   for (const auto& collectable : parts_->Collectables()) {
-    for (prometheus::MetricFamily& family : collectable->Collect()) families.push_back(std::move(family));
+    for (prometheus::MetricFamily& family : collectable->Collect())
+      families.push_back(std::move(family));
   }
   return prometheus::TextSerializer().Serialize(families);
 }
@@ -156,7 +164,8 @@ void Server::Drain(absl::Duration grace) {
   parts_->memory.EndStreams(parts_->state.CheckReady());
   parts_->engine->Drain(grace);
   parts_->state.WaitForCalls(end);
-  // What is left are calls that outlast the grace, and connections of idle clients, which may never answer a goodbye.
+  // What is left are calls that outlast the grace, and connections of idle clients, which may never
+  // answer a goodbye.
   parts_->grpc->Shutdown(absl::ToChronoTime(absl::Now() + kFarewell));
 }
 

@@ -13,11 +13,14 @@
 
 namespace msa::server {
 
-// The gRPC server around an engine: services, health, reflection, metrics. Ready when Start returns.
+// The gRPC server around an engine: services, health, reflection, metrics. Ready when Start
+// returns.
 class Server {
  public:
-  // `engine` and `metrics` (the engine's observer) must outlive the server. UNAVAILABLE, one line, when a port cannot be bound.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, engine::Engine* engine,
+  // `engine` and `metrics` (the engine's observer) must outlive the server. UNAVAILABLE, one line,
+  // when a port cannot be bound.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
+                                                       engine::Engine* engine,
                                                        ServerMetrics* metrics);
   ~Server();  // ends what still runs
   Server(const Server&) = delete;
@@ -31,8 +34,8 @@ class Server {
   // What /metrics serves.
   std::string MetricsText() const;
 
-  // Stops admitting (UNAVAILABLE, health NOT_SERVING), lets what runs finish up to `grace`, cancels the rest and closes the
-  // ports. Once; blocks.
+  // Stops admitting (UNAVAILABLE, health NOT_SERVING), lets what runs finish up to `grace`, cancels
+  // the rest and closes the ports. Once; blocks.
   void Drain(absl::Duration grace);
 
   // Health says NOT_SERVING at once if the engine failed; true if it did.

@@ -16,6 +16,7 @@
 #include "kernels/core/status_macros.h"
 #include "server/command_line.h"
 #include "server/log.h"
+#include "server/port_probe.h"
 #include "server/server.h"
 #include "server/version.h"
 
@@ -71,7 +72,8 @@ absl::Status WritePortFile(const std::string& path, const Server& server) {
   return absl::OkStatus();
 }
 
-void LogStart(const ServerOptions& options, const engine::EngineInfo& info, const Server& server, absl::Duration took) {
+void LogStart(const ServerOptions& options, const engine::EngineInfo& info, const Server& server,
+              absl::Duration took) {
   const auto& observability = options.observability;
   Log(LogLevel::kInfo, "serving",
       {{"version", std::string(Version())},
@@ -83,13 +85,15 @@ void LogStart(const ServerOptions& options, const engine::EngineInfo& info, cons
        {"compute", info.compute_dtype},
        {"bank", info.bank_dtype},
        {"grpc", JoinHostPort(options.listen.host, server.port())},
-       {"metrics", server.metrics_port() == 0 ? std::string("off")
-                                              : JoinHostPort(observability.metrics_host, server.metrics_port())},
+       {"metrics", server.metrics_port() == 0
+                       ? std::string("off")
+                       : JoinHostPort(observability.metrics_host, server.metrics_port())},
        {"data_dir", options.memory.data_dir},
-       {"seconds", absl::ToDoubleSeconds(took)}});
+       {"start", absl::FormatDuration(absl::Trunc(took, absl::Milliseconds(1)))}});
 }
 
-// Drains on another thread, because a second signal must end the process at once. What was acknowledged is on disk.
+// Drains on another thread, because a second signal must end the process at once. What was
+// acknowledged is on disk.
 void DrainOrQuit(Server* server, absl::Duration grace) {
   std::atomic<bool> drained{false};
   std::thread drain([&] {
@@ -110,8 +114,9 @@ int ServeUntilStopped(const ServerOptions& options, Server* server) {
   while (true) {
     const int signal = WaitForSignal(kHealthInterval);
     if (signal != 0) {
-      Log(LogLevel::kInfo, "draining", {{"signal", std::string(signal == SIGTERM ? "SIGTERM" : "SIGINT")},
-                                        {"grace", absl::FormatDuration(options.drain.grace)}});
+      Log(LogLevel::kInfo, "draining",
+          {{"signal", std::string(signal == SIGTERM ? "SIGTERM" : "SIGINT")},
+           {"grace", absl::FormatDuration(options.drain.grace)}});
       DrainOrQuit(server, options.drain.grace);
       Log(LogLevel::kInfo, "stopped");
       return kExitStopped;
@@ -124,14 +129,25 @@ int ServeUntilStopped(const ServerOptions& options, Server* server) {
   }
 }
 
+absl::Status CheckPorts(const ServerOptions& options) {
+  MSA_RETURN_IF_ERROR(CheckPortIsFree("gRPC", options.listen.host, options.listen.port));
+  if (!options.observability.metrics) return absl::OkStatus();
+  return CheckPortIsFree("metrics", options.observability.metrics_host,
+                         options.observability.metrics_port);
+}
+
 int Serve(const ServerOptions& options, const EngineEntryPoints& entry_points) {
   const absl::Time start = absl::Now();
   // Before any thread starts, so that all inherit it and only WaitForSignal gets these signals.
   const sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
+  // Before the model is loaded, which may take minutes.
+  const absl::Status ports = CheckPorts(options);
+  if (!ports.ok()) return Fail(kExitFailed, ports);
   ServerMetrics metrics;
-  absl::StatusOr<std::unique_ptr<engine::Engine>> engine = entry_points.open(ToEngineOptions(options), &metrics);
+  absl::StatusOr<std::unique_ptr<engine::Engine>> engine =
+      entry_points.open(ToEngineOptions(options), &metrics);
   if (!engine.ok()) return Fail(kExitFailed, engine.status());
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(options, engine->get(), &metrics);
   if (!server.ok()) return Fail(kExitFailed, server.status());

@@ -11,9 +11,12 @@
 
 namespace msa::server {
 
-// What the program needs of the engine; a parameter so that the program runs on a stand-in in tests.
+// What the program needs of the engine; a parameter so that the program runs on a stand-in in
+// tests.
 struct EngineEntryPoints {
-  std::function<absl::StatusOr<std::unique_ptr<engine::Engine>>(const engine::EngineOptions&, engine::EngineObserver*)> open;
+  std::function<absl::StatusOr<std::unique_ptr<engine::Engine>>(const engine::EngineOptions&,
+                                                                engine::EngineObserver*)>
+      open;
   std::function<absl::Status(const std::string& model_dir)> check_model;  // for --check-config
   std::function<absl::Status(std::string_view name)> limit_instruction_set;
 };
@@ -24,8 +27,8 @@ inline constexpr int kExitFailed = 1;     // could not start
 inline constexpr int kExitUsage = 2;      // wrong options
 inline constexpr int kExitUnhealthy = 3;  // the engine failed while serving
 
-// Runs msa-server: reads options, opens the engine, serves until SIGTERM or SIGINT (then drains; a second one exits at once)
-// or until the engine fails. A start-up error is one line on stderr.
+// Runs msa-server: reads options, opens the engine, serves until SIGTERM or SIGINT (then drains; a
+// second one exits at once) or until the engine fails. A start-up error is one line on stderr.
 int RunServer(int argc, char** argv, const EngineEntryPoints& engine);
 
 }  // namespace msa::server

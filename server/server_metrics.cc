@@ -27,7 +27,8 @@ constexpr size_t kNumCodes = 17;   // canonical codes
 constexpr size_t kNumShards = 64;  // the most that options allow
 
 const Buckets& RequestBuckets() {
-  static const Buckets buckets = {.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120};
+  static const Buckets buckets = {.001, .0025, .005, .01, .025, .05, .1, .25,
+                                  .5,   1,     2.5,  5,   10,   30,  60, 120};
   return buckets;
 }
 const Buckets& FirstTokenBuckets() {
@@ -35,7 +36,8 @@ const Buckets& FirstTokenBuckets() {
   return buckets;
 }
 const Buckets& StageBuckets() {
-  static const Buckets buckets = {.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10};
+  static const Buckets buckets = {.00005, .0001, .00025, .0005, .001, .0025, .005, .01,
+                                  .025,   .05,   .1,     .25,   .5,   1,     2.5,  10};
   return buckets;
 }
 const Buckets& RoundBuckets() {
@@ -54,12 +56,14 @@ std::string RejectionReason(const absl::Status& status) {
   if (reason == "QUEUE_FULL") return "queue_full";
   if (status.code() == absl::StatusCode::kResourceExhausted) return "too_large";
   if (status.code() == absl::StatusCode::kUnavailable) return "unavailable";
-  if (status.code() == absl::StatusCode::kInvalidArgument || status.code() == absl::StatusCode::kNotFound) return "invalid";
+  if (status.code() == absl::StatusCode::kInvalidArgument ||
+      status.code() == absl::StatusCode::kNotFound)
+    return "invalid";
   return "other";
 }
 
-// Children of a family by a small index, each made when it first counts, so that the page holds no series of calls that never
-// came.
+// Children of a family by a small index, each made when it first counts, so that the page holds no
+// series of calls that never came.
 template <class T, size_t kSize>
 class Children {
  public:
@@ -84,24 +88,31 @@ double Seconds(absl::Duration duration) { return std::max(0.0, absl::ToDoubleSec
 struct ServerMetrics::Series {
   explicit Series(prometheus::Registry* registry)
       : grpc_requests(Register(prometheus::BuildCounter(), Metric::kGrpcRequests, registry)),
-        grpc_duration(Register(prometheus::BuildHistogram(), Metric::kGrpcRequestDuration, registry)),
+        grpc_duration(
+            Register(prometheus::BuildHistogram(), Metric::kGrpcRequestDuration, registry)),
         grpc_streams(Register(prometheus::BuildGauge(), Metric::kGrpcStreams, registry)),
         shard_score(Register(prometheus::BuildHistogram(), Metric::kShardScore, registry)),
         scored_chunks(Register(prometheus::BuildCounter(), Metric::kScoredChunks, registry)) {
-    Register(prometheus::BuildGauge(), Metric::kBuildInfo, registry).Add({{"version", std::string(Version())}}).Set(1);
+    Register(prometheus::BuildGauge(), Metric::kBuildInfo, registry)
+        .Add({{"version", std::string(Version())}})
+        .Set(1);
     rejections = Counters(registry, Metric::kAdmissionRejections, "reason",
                           {"queue_full", "too_large", "unavailable", "invalid", "other"});
-    finished = Counters(registry, Metric::kRequestsFinished, "finish_reason",
-                        {"stop", "stop_string", "max_answer_tokens", "no_answer", "max_retrieval_tokens", "max_rounds",
-                         "max_expansion", "cancelled", "deadline", "error"});
+    finished =
+        Counters(registry, Metric::kRequestsFinished, "finish_reason",
+                 {"stop", "stop_string", "max_answer_tokens", "no_answer", "max_retrieval_tokens",
+                  "max_rounds", "max_expansion", "cancelled", "deadline", "error"});
     citations = Counters(registry, Metric::kCitations, "valid", {"true", "false"});
     step_rows = Counters(registry, Metric::kStepRows, "kind", {"decode", "prefill", "encode"});
-    ingested = Counters(registry, Metric::kIngestDocuments, "result", {"accepted", "active", "failed", "duplicate"});
+    ingested = Counters(registry, Metric::kIngestDocuments, "result",
+                        {"accepted", "active", "failed", "duplicate"});
     auto& stage_family = Register(prometheus::BuildHistogram(), Metric::kStage, registry);
     for (const char* name : {"tokenize", "prefill", "score", "fetch", "decode"}) {
       stages.push_back(&stage_family.Add({{"stage", name}}, StageBuckets()));
     }
-    const auto counter = [&](Metric metric) { return &Register(prometheus::BuildCounter(), metric, registry).Add({}); };
+    const auto counter = [&](Metric metric) {
+      return &Register(prometheus::BuildCounter(), metric, registry).Add({});
+    };
     const auto histogram = [&](Metric metric, const Buckets& buckets) {
       return &Register(prometheus::BuildHistogram(), metric, registry).Add({}, buckets);
     };
@@ -120,7 +131,8 @@ struct ServerMetrics::Series {
     visible_lag = histogram(Metric::kIngestVisibleLag, RequestBuckets());
   }
 
-  static std::map<std::string, Counter*> Counters(prometheus::Registry* registry, Metric metric, const std::string& label,
+  static std::map<std::string, Counter*> Counters(prometheus::Registry* registry, Metric metric,
+                                                  const std::string& label,
                                                   const std::vector<std::string>& values) {
     auto& family = Register(prometheus::BuildCounter(), metric, registry);
     std::map<std::string, Counter*> counters;
@@ -129,8 +141,9 @@ struct ServerMetrics::Series {
   }
 
   Gauge& Streams(RpcMethod method) {
-    return streams.Get(static_cast<size_t>(method),
-                       [&]() -> Gauge& { return grpc_streams.Add({{"method", std::string(NameOf(method))}}); });
+    return streams.Get(static_cast<size_t>(method), [&]() -> Gauge& {
+      return grpc_streams.Add({{"method", std::string(NameOf(method))}});
+    });
   }
 
   Family<Counter>& grpc_requests;
@@ -162,7 +175,8 @@ struct ServerMetrics::Series {
 };
 
 ServerMetrics::ServerMetrics()
-    : registry_(std::make_shared<prometheus::Registry>()), series_(std::make_unique<Series>(registry_.get())) {}
+    : registry_(std::make_shared<prometheus::Registry>()),
+      series_(std::make_unique<Series>(registry_.get())) {}
 ServerMetrics::~ServerMetrics() = default;
 
 void ServerMetrics::StreamOpened(RpcMethod method) { series_->Streams(method).Increment(); }
@@ -175,15 +189,21 @@ void ServerMetrics::CallEnded(RpcMethod method, absl::StatusCode code, absl::Dur
   series_->requests
       .Get(method_index * kNumCodes + code_index,
            [&]() -> Counter& {
-             return series_->grpc_requests.Add({{"method", name}, {"code", absl::StatusCodeToString(code)}});
+             return series_->grpc_requests.Add(
+                 {{"method", name}, {"code", absl::StatusCodeToString(code)}});
            })
       .Increment();
   series_->durations
-      .Get(method_index, [&]() -> Histogram& { return series_->grpc_duration.Add({{"method", name}}, RequestBuckets()); })
+      .Get(method_index,
+           [&]() -> Histogram& {
+             return series_->grpc_duration.Add({{"method", name}}, RequestBuckets());
+           })
       .Observe(Seconds(elapsed));
 }
 
-void ServerMetrics::AnswerEnded(const std::string& finish_reason) { series_->finished.at(finish_reason)->Increment(); }
+void ServerMetrics::AnswerEnded(const std::string& finish_reason) {
+  series_->finished.at(finish_reason)->Increment();
+}
 
 void ServerMetrics::DocumentAccepted() { series_->ingested.at("accepted")->Increment(); }
 
@@ -201,17 +221,22 @@ void ServerMetrics::RequestRejected(const absl::Status& status) {
   series_->rejections.at(RejectionReason(status))->Increment();
 }
 
-void ServerMetrics::RequestStarted(absl::Duration queued) { series_->queue->Observe(Seconds(queued)); }
-void ServerMetrics::FirstToken(absl::Duration since_arrival) { series_->first_token->Observe(Seconds(since_arrival)); }
+void ServerMetrics::RequestStarted(absl::Duration queued) {
+  series_->queue->Observe(Seconds(queued));
+}
+void ServerMetrics::FirstToken(absl::Duration since_arrival) {
+  series_->first_token->Observe(Seconds(since_arrival));
+}
 
-void ServerMetrics::RequestFinished(const absl::Status&, const engine::StageTimings& timings, int64_t num_rounds,
-                                    int64_t prompt_tokens, int64_t generated_tokens) {
+void ServerMetrics::RequestFinished(const absl::Status&, const engine::StageTimings& timings,
+                                    int64_t num_rounds, int64_t prompt_tokens,
+                                    int64_t generated_tokens) {
   series_->duration->Observe(Seconds(timings.total));
   if (num_rounds > 0) series_->rounds->Observe(static_cast<double>(num_rounds));
   series_->prompt_tokens->Increment(static_cast<double>(prompt_tokens));
   series_->generated_tokens->Increment(static_cast<double>(generated_tokens));
-  const std::array<absl::Duration, 5> stages = {timings.tokenize, timings.prefill, timings.score, timings.fetch,
-                                                timings.decode};
+  const std::array<absl::Duration, 5> stages = {timings.tokenize, timings.prefill, timings.score,
+                                                timings.fetch, timings.decode};
   for (size_t i = 0; i < stages.size(); ++i) {
     if (stages[i] > absl::ZeroDuration()) series_->stages[i]->Observe(Seconds(stages[i]));
   }
@@ -222,7 +247,8 @@ void ServerMetrics::Cited(int64_t num_known, int64_t num_unknown) {
   series_->citations.at("false")->Increment(static_cast<double>(num_unknown));
 }
 
-void ServerMetrics::StepDone(int64_t decode_rows, int64_t prefill_rows, int64_t encode_rows, absl::Duration elapsed) {
+void ServerMetrics::StepDone(int64_t decode_rows, int64_t prefill_rows, int64_t encode_rows,
+                             absl::Duration elapsed) {
   series_->step_rows.at("decode")->Increment(static_cast<double>(decode_rows));
   series_->step_rows.at("prefill")->Increment(static_cast<double>(prefill_rows));
   series_->step_rows.at("encode")->Increment(static_cast<double>(encode_rows));
@@ -233,7 +259,8 @@ void ServerMetrics::ShardScored(int shard, int64_t num_chunks, absl::Duration el
   if (shard < 0 || static_cast<size_t>(shard) >= kNumShards) return;
   const auto index = static_cast<size_t>(shard);
   const prometheus::Labels labels = {{"shard", absl::StrCat(shard)}};
-  series_->shard_scores.Get(index, [&]() -> Histogram& { return series_->shard_score.Add(labels, StageBuckets()); })
+  series_->shard_scores
+      .Get(index, [&]() -> Histogram& { return series_->shard_score.Add(labels, StageBuckets()); })
       .Observe(Seconds(elapsed));
   series_->shard_chunks.Get(index, [&]() -> Counter& { return series_->scored_chunks.Add(labels); })
       .Increment(static_cast<double>(num_chunks));
@@ -244,6 +271,8 @@ void ServerMetrics::ContentFetched(int64_t num_bytes, absl::Duration elapsed) {
   series_->fetch->Observe(Seconds(elapsed));
 }
 
-void ServerMetrics::DocumentEncoded(int64_t, absl::Duration elapsed) { series_->encode->Observe(Seconds(elapsed)); }
+void ServerMetrics::DocumentEncoded(int64_t, absl::Duration elapsed) {
+  series_->encode->Observe(Seconds(elapsed));
+}
 
 }  // namespace msa::server

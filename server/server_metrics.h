@@ -14,9 +14,9 @@
 
 namespace msa::server {
 
-// What happens, counted: the engine reports as its observer, the services their calls. What is there at a moment (memory,
-// banks, the process) is read at each scrape by engine_collector and process_collector instead. Series are looked up once.
-// Thread-safe.
+// What happens, counted: the engine reports as its observer, the services their calls. What is
+// there at a moment (memory, banks, the process) is read at each scrape by engine_collector and
+// process_collector instead. Series are looked up once. Thread-safe.
 class ServerMetrics : public engine::EngineObserver {
  public:
   ServerMetrics();
@@ -39,10 +39,12 @@ class ServerMetrics : public engine::EngineObserver {
   void RequestRejected(const absl::Status& status) override;
   void RequestStarted(absl::Duration queued) override;
   void FirstToken(absl::Duration since_arrival) override;
-  void RequestFinished(const absl::Status& status, const engine::StageTimings& timings, int64_t num_rounds,
-                       int64_t prompt_tokens, int64_t generated_tokens) override;
+  void RequestFinished(const absl::Status& status, const engine::StageTimings& timings,
+                       int64_t num_rounds, int64_t prompt_tokens,
+                       int64_t generated_tokens) override;
   void Cited(int64_t num_known, int64_t num_unknown) override;
-  void StepDone(int64_t decode_rows, int64_t prefill_rows, int64_t encode_rows, absl::Duration elapsed) override;
+  void StepDone(int64_t decode_rows, int64_t prefill_rows, int64_t encode_rows,
+                absl::Duration elapsed) override;
   void ShardScored(int shard, int64_t num_chunks, absl::Duration elapsed) override;
   void ContentFetched(int64_t num_bytes, absl::Duration elapsed) override;
   void DocumentEncoded(int64_t num_tokens, absl::Duration elapsed) override;

@@ -8,8 +8,9 @@ namespace msa::server {
 namespace {
 
 absl::Status Unavailable(const std::string& message, const std::string& reason) {
-  return kernels::WithDetail(absl::UnavailableError(message),
-                             {.reason = reason, .field = "", .metadata = {}, .retry_after = absl::Seconds(1)});
+  return kernels::WithDetail(
+      absl::UnavailableError(message),
+      {.reason = reason, .field = "", .metadata = {}, .retry_after = absl::Seconds(1)});
 }
 
 }  // namespace
@@ -43,7 +44,8 @@ void ServerState::CallClosed() {
 
 void ServerState::WaitForCalls(absl::Time deadline) {
   std::unique_lock lock(mutex_);
-  last_closed_.wait_until(lock, absl::ToChronoTime(deadline), [this] { return num_open_calls_ == 0; });
+  last_closed_.wait_until(lock, absl::ToChronoTime(deadline),
+                          [this] { return num_open_calls_ == 0; });
 }
 
 }  // namespace msa::server

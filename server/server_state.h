@@ -15,7 +15,8 @@ namespace msa::server {
 
 enum class ServingState { kReady, kDraining, kUnhealthy };
 
-inline constexpr std::array<std::string_view, 3> kServingStateNames = {"ready", "draining", "unhealthy"};
+inline constexpr std::array<std::string_view, 3> kServingStateNames = {"ready", "draining",
+                                                                       "unhealthy"};
 
 // What the server is doing, for admission, health, metrics and GetServerInfo. Thread-safe.
 class ServerState {

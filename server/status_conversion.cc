@@ -25,7 +25,8 @@ std::string NewIncident() {
   return absl::StrFormat("%08x%08x", device(), device());
 }
 
-void AddDetails(const kernels::ErrorDetail& detail, const std::string& message, google::rpc::Status* out) {
+void AddDetails(const kernels::ErrorDetail& detail, const std::string& message,
+                google::rpc::Status* out) {
   google::rpc::ErrorInfo info;
   info.set_reason(ToSafeUtf8(detail.reason, kMaxValueBytes));
   info.set_domain(kErrorDomain);
@@ -52,10 +53,11 @@ void AddDetails(const kernels::ErrorDetail& detail, const std::string& message, 
 
 // The engine names what its caller handed in; the client knows it by the request's fields.
 std::string FieldOfRequest(const std::string& field) {
-  static const auto* names = new std::map<std::string, std::string>{{"documents.id", "document.document_id"},
-                                                                    {"documents.text", "document.text"},
-                                                                    {"documents.metadata", "document.metadata"},
-                                                                    {"token_budget", "settings.token_budget"}};
+  static const auto* names =
+      new std::map<std::string, std::string>{{"documents.id", "document.document_id"},
+                                             {"documents.text", "document.text"},
+                                             {"documents.metadata", "document.metadata"},
+                                             {"token_budget", "settings.token_budget"}};
   const auto found = names->find(field);
   return found == names->end() ? field : found->second;
 }
@@ -92,7 +94,8 @@ google::rpc::Status ToRpcStatus(const absl::Status& status, std::string_view whe
 grpc::Status ToGrpcStatus(const absl::Status& status, std::string_view where) {
   if (status.ok()) return grpc::Status::OK;
   const google::rpc::Status rpc = ToRpcStatus(status, where);
-  return grpc::Status(static_cast<grpc::StatusCode>(rpc.code()), rpc.message(), rpc.SerializeAsString());
+  return grpc::Status(static_cast<grpc::StatusCode>(rpc.code()), rpc.message(),
+                      rpc.SerializeAsString());
 }
 
 }  // namespace msa::server

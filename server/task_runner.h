@@ -11,8 +11,8 @@
 
 namespace msa::server {
 
-// A few threads and a bounded queue: work that may block stays off gRPC's threads, and gRPC's work off the engine's.
-// Thread-safe.
+// A few threads and a bounded queue: work that may block stays off gRPC's threads, and gRPC's work
+// off the engine's. Thread-safe.
 class TaskRunner {
  public:
   TaskRunner(int num_threads, size_t max_queued);

@@ -16,15 +16,20 @@ namespace msa::server {
 
 // Too many calls wait for a thread.
 inline absl::Status TooManyCalls() {
-  return kernels::WithDetail(absl::ResourceExhaustedError("too many calls are waiting for a thread of the server"),
-                             {.reason = "TOO_MANY_CALLS", .field = "", .metadata = {}, .retry_after = absl::Milliseconds(200)});
+  return kernels::WithDetail(
+      absl::ResourceExhaustedError("too many calls are waiting for a thread of the server"),
+      {.reason = "TOO_MANY_CALLS",
+       .field = "",
+       .metadata = {},
+       .retry_after = absl::Milliseconds(200)});
 }
 
-// Runs `handler(const Request&, Response*) -> absl::Status` on a thread that may block, with parsing, metrics and errors
-// around it.
+// Runs `handler(const Request&, Response*) -> absl::Status` on a thread that may block, with
+// parsing, metrics and errors around it.
 template <class Request, class Response, class Handler>
-grpc::ServerUnaryReactor* RunUnary(const ServiceContext& service, RpcMethod method, grpc::CallbackServerContext* context,
-                                   const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler handler) {
+grpc::ServerUnaryReactor* RunUnary(const ServiceContext& service, RpcMethod method,
+                                   grpc::CallbackServerContext* context, const grpc::ByteBuffer* in,
+                                   grpc::ByteBuffer* out, Handler handler) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   auto record = std::make_shared<CallRecord>(service, method);
   const bool posted = service.calls->Post([=, handler = std::move(handler)]() mutable {

@@ -55,6 +55,7 @@ void AnswerPrinter::EndLine() {
 
 void AnswerPrinter::PrintRound(const v1::GenerateRound& round) {
   if (!explains_) return;
+  round_is_open_ = true;
   out_ << "Round " << round.round() + 1 << ": "
        << FormatNoun(round.documents_size(), "document", "documents") << " routed, prompt of "
        << FormatNoun(round.prompt_tokens(), "token", "tokens") << '\n';
@@ -67,6 +68,7 @@ void AnswerPrinter::PrintRound(const v1::GenerateRound& round) {
 
 void AnswerPrinter::PrintCitations(const v1::GenerateCitations& citations) {
   if (!explains_) return;
+  round_is_open_ = false;
   std::string text;
   for (const v1::Citation& citation : citations.documents()) {
     absl::StrAppend(&text, text.empty() ? "" : ", ", CitationText(citation));
@@ -80,7 +82,10 @@ void AnswerPrinter::PrintCitations(const v1::GenerateCitations& citations) {
 void AnswerPrinter::PrintAnswerText(const std::string& text) {
   const size_t begin = answer_.empty() ? text.find_first_not_of(" \n") : 0;
   if (begin == std::string::npos) return;
-  if (answer_.empty() && explains_) out_ << "Answer: ";
+  if (answer_.empty() && explains_) {
+    if (round_is_open_) out_ << "  Cited: nothing more\n";
+    out_ << "Answer: ";
+  }
   out_ << text.substr(begin);
   answer_ += text.substr(begin);
 }

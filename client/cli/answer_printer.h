@@ -30,6 +30,7 @@ class AnswerPrinter {
   std::ostream& out_;
   const bool explains_;
   const int64_t explain_limit_;
+  bool round_is_open_ = false;  // its citations have not come
   std::string answer_;  // printed so far, without white space at its beginning
 };
 

@@ -44,8 +44,8 @@ absl::Status NextNumber(const DocumentInput& document, uint64_t next_number, uin
   }
   if (wanted < next_number) {
     return Refusal(absl::StatusCode::kInvalidArgument,
-                   absl::StrCat("number ", wanted, " may have been used, the lowest that is free is ",
-                                next_number),
+                   absl::StrCat("number ", wanted,
+                                " may have been used, the lowest that is free is ", next_number),
                    "DOCUMENT_NUMBER_USED", "documents.number",
                    {{"limit", absl::StrCat(next_number)}, {"actual", absl::StrCat(wanted)}});
   }
@@ -100,8 +100,7 @@ void Acceptance::Run() {
     IngestResult result;
     result.id = request->document.id;
     if (status.ok()) status = Ingest(*request, &result, &batch);
-    batch.replies.push_back(
-        ReplyTo(std::move(request->done), request->level, std::move(result)));
+    batch.replies.push_back(ReplyTo(std::move(request->done), request->level, std::move(result)));
     if (parts_->clock->Monotonic() >= end) break;
   }
   if (status.ok() && batch.changes_catalog) {
@@ -191,10 +190,10 @@ absl::StatusOr<bool> Acceptance::Compare(const IngestRequest& request, const Doc
   }
   if (request.mode == IngestMode::kInsert) {
     Describe(current, result);
-    result->status = Refusal(absl::StatusCode::kAlreadyExists,
-                             absl::StrCat("document \"", current.id,
-                                          "\" is there with another text or metadata"),
-                             "DOCUMENT_EXISTS", "documents.id");
+    result->status = Refusal(
+        absl::StatusCode::kAlreadyExists,
+        absl::StrCat("document \"", current.id, "\" is there with another text or metadata"),
+        "DOCUMENT_EXISTS", "documents.id");
     return true;
   }
   if (!same_text) return false;
@@ -221,8 +220,7 @@ absl::Status Acceptance::Accept(const DocumentInput& document,
   row.num_chunks = parts_->geometry().ChunksOf(row.num_tokens);
   result->status = CheckTokens(row.num_tokens, parts_->encoder->max_document_tokens());
   if (result->status.ok()) {
-    result->status =
-        parts_->admission->Reserve(row.num_tokens, parts_->KeyBytes(row.num_chunks));
+    result->status = parts_->admission->Reserve(row.num_tokens, parts_->KeyBytes(row.num_chunks));
   }
   if (!result->status.ok()) return absl::OkStatus();
   row.id = document.id;
@@ -250,12 +248,11 @@ Acceptance::Reply Acceptance::ReplyTo(Bank::DeleteDone done, Bank::DeleteResult 
       return;
     }
     const uint64_t revision = result.revision;
-    acknowledgements_->WhenVisible(
-        revision, [done = std::move(done),
-                   result = std::move(result)](const absl::Status& visible) mutable {
-          if (!visible.ok()) result.status = visible;
-          done(std::move(result));
-        });
+    acknowledgements_->WhenVisible(revision, [done = std::move(done), result = std::move(result)](
+                                                 const absl::Status& visible) mutable {
+      if (!visible.ok()) result.status = visible;
+      done(std::move(result));
+    });
   };
 }
 
@@ -276,8 +273,7 @@ Acceptance::Reply Acceptance::ReplyTo(Bank::IngestDone done, AcknowledgeAt level
       acknowledgements_->WhenActive(std::move(result), std::move(done));
     } else {
       acknowledgements_->WhenVisible(
-          result.revision, [done = std::move(done),
-                            result](const absl::Status& visible) mutable {
+          result.revision, [done = std::move(done), result](const absl::Status& visible) mutable {
             result.status = visible;
             done(std::move(result));
           });
@@ -288,8 +284,8 @@ Acceptance::Reply Acceptance::ReplyTo(Bank::IngestDone done, AcknowledgeAt level
 absl::Status Acceptance::Commit(const Batch& batch) {
   bool retires = false;
   for (const DocumentRow& row : batch.removed) retires |= row.state == DocumentState::kActive;
-  absl::Status status = parts_->catalog->PutCounters(
-      batch.next_number, retires ? batch.revision : parts_->revision);
+  absl::Status status =
+      parts_->catalog->PutCounters(batch.next_number, retires ? batch.revision : parts_->revision);
   if (status.ok()) return parts_->catalog->Commit();
   parts_->catalog->Rollback();
   return status;

@@ -12,9 +12,10 @@
 
 namespace msa::engine {
 
-// The first stage of a bank's thread: takes deletes and ingests from the inbox and applies them to the catalog, many in one
-// transaction (group commit). Nothing outside the catalog changes and nobody gets a reply before the transaction is synced;
-// when it fails, all of its requests are refused.
+// The first stage of a bank's thread: takes deletes and ingests from the inbox and applies them to
+// the catalog, many in one transaction (group commit). Nothing outside the catalog changes and
+// nobody gets a reply before the transaction is synced; when it fails, all of its requests are
+// refused.
 class Acceptance {
  public:
   Acceptance(BankParts* parts, EncodingQueue* queue, Acknowledgements* acknowledgements)
@@ -46,14 +47,16 @@ class Acceptance {
     std::vector<Reply> replies;        // take the transaction's status
   };
 
-  // These return an error of the catalog, which ends the transaction. What concerns one request alone is in its result.
-  absl::Status Delete(const std::vector<std::string>& ids, Bank::DeleteResult* result, Batch* batch);
+  // These return an error of the catalog, which ends the transaction. What concerns one request
+  // alone is in its result.
+  absl::Status Delete(const std::vector<std::string>& ids, Bank::DeleteResult* result,
+                      Batch* batch);
   absl::Status Ingest(const IngestRequest& request, IngestResult* result, Batch* batch);
   // With the newest version; false where a new version is needed.
-  absl::StatusOr<bool> Compare(const IngestRequest& request, const DocumentRow& current, IngestResult* result,
-                               Batch* batch);
-  absl::Status Accept(const DocumentInput& document, const std::vector<DocumentRow>& versions, IngestResult* result,
-                      Batch* batch);
+  absl::StatusOr<bool> Compare(const IngestRequest& request, const DocumentRow& current,
+                               IngestResult* result, Batch* batch);
+  absl::Status Accept(const DocumentInput& document, const std::vector<DocumentRow>& versions,
+                      IngestResult* result, Batch* batch);
   absl::Status Remove(const DocumentRow& row, Batch* batch);
 
   Reply ReplyTo(Bank::DeleteDone done, Bank::DeleteResult result);

@@ -11,15 +11,16 @@
 
 namespace msa::engine {
 
-// Replies that wait: for a document to become ACTIVE, then for a revision to become visible. Every one is given exactly
-// once, by the bank's thread and without locks.
+// Replies that wait: for a document to become ACTIVE, then for a revision to become visible. Every
+// one is given exactly once, by the bank's thread and without locks.
 class Acknowledgements {
  public:
   using Reply = absl::AnyInvocable<void(const absl::Status&)>;
 
   // For the document to become ACTIVE. `result` is what is known so far.
   void WhenActive(IngestResult result, Bank::IngestDone done);
-  // The document is ACTIVE, or DELETED at once where a newer version was there first, from `revision` on.
+  // The document is ACTIVE, or DELETED at once where a newer version was there first, from
+  // `revision` on.
   void Activated(uint32_t number, DocumentState state, uint64_t revision);
   // It will not become ACTIVE (`state` says what it is now), or not soon.
   void Refused(uint32_t number, DocumentState state, const absl::Status& status);

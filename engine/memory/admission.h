@@ -11,7 +11,8 @@ namespace msa::engine {
 // A limit and what is reserved against it, in one unit. Thread-safe.
 class Budget {
  public:
-  // `what` and `unit` are for the refusal ("token budget of bank \"a\"", "tokens"), `reason` for its detail. Limit 0: none.
+  // `what` and `unit` are for the refusal ("token budget of bank \"a\"", "tokens"), `reason` for
+  // its detail. Limit 0: none.
   Budget(std::string what, std::string unit, std::string reason, int64_t limit);
 
   // All or nothing. RESOURCE_EXHAUSTED with limit, reserved and requested.
@@ -29,11 +30,13 @@ class Budget {
   int64_t reserved_ = 0;
 };
 
-// What a bank's documents take, known exactly from their tokens before they are encoded: tokens of the bank, and router keys
-// in memory, which all banks share. Gives back its share of the latter when it goes. The budgets outlive it.
+// What a bank's documents take, known exactly from their tokens before they are encoded: tokens of
+// the bank, and router keys in memory, which all banks share. Gives back its share of the latter
+// when it goes. The budgets outlive it.
 class Admission {
  public:
-  Admission(Budget* tokens, Budget* router_key_bytes) : tokens_(tokens), router_key_bytes_(router_key_bytes) {}
+  Admission(Budget* tokens, Budget* router_key_bytes)
+      : tokens_(tokens), router_key_bytes_(router_key_bytes) {}
   ~Admission();
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;

@@ -17,7 +17,8 @@ namespace msa::engine {
 
 struct BankSettings {
   std::string display_name;
-  int64_t token_budget = 0;  // most tokens of ACCEPTED and ACTIVE documents and of tombstones; 0: no limit
+  int64_t token_budget =
+      0;  // most tokens of ACCEPTED and ACTIVE documents and of tombstones; 0: no limit
 };
 
 struct BankInfo {
@@ -30,15 +31,15 @@ struct BankInfo {
 };
 
 struct BankStats {
-  int64_t num_documents = 0;          // ACTIVE
-  int64_t num_accepted = 0;           // waiting to be encoded
+  int64_t num_documents = 0;  // ACTIVE
+  int64_t num_accepted = 0;   // waiting to be encoded
   int64_t num_failed = 0;
-  int64_t num_tombstones = 0;         // deleted or superseded, not yet compacted
-  int64_t num_tokens = 0;             // of ACTIVE documents
-  int64_t num_chunks = 0;             // of ACTIVE documents
-  int64_t reserved_tokens = 0;        // what counts against the budget
-  int64_t router_key_bytes = 0;       // in memory
-  int64_t content_bytes = 0;          // on disk
+  int64_t num_tombstones = 0;    // deleted or superseded, not yet compacted
+  int64_t num_tokens = 0;        // of ACTIVE documents
+  int64_t num_chunks = 0;        // of ACTIVE documents
+  int64_t reserved_tokens = 0;   // what counts against the budget
+  int64_t router_key_bytes = 0;  // in memory
+  int64_t content_bytes = 0;     // on disk
   int64_t text_bytes = 0;
   int64_t num_segments = 0;
   std::vector<int64_t> shard_documents;  // [R]
@@ -46,15 +47,17 @@ struct BankStats {
   uint64_t revision = 0;
 };
 
-// While it lives, documents of this revision stay readable (text and arrays), also when they are deleted meanwhile.
+// While it lives, documents of this revision stay readable (text and arrays), also when they are
+// deleted meanwhile.
 class BankPin {
  public:
   virtual ~BankPin() = default;
   virtual uint64_t revision() const = 0;
 };
 
-// A named, mutable set of documents and an access boundary. Thread-safe, but for the parts of `shard()` as said there.
-// States: ACCEPTED (text synced in the catalog) -> ACTIVE (segment synced, published at a step boundary) | FAILED; DELETED.
+// A named, mutable set of documents and an access boundary. Thread-safe, but for the parts of
+// `shard()` as said there. States: ACCEPTED (text synced in the catalog) -> ACTIVE (segment synced,
+// published at a step boundary) | FAILED; DELETED.
 class Bank {
  public:
   virtual ~Bank() = default;
@@ -62,18 +65,21 @@ class Bank {
   virtual BankInfo Info() const = 0;
   virtual BankStats Stats() const = 0;
 
-  // `done` is called exactly once, when the acknowledgement level is reached or the document is refused: INVALID_ARGUMENT
-  // (field, limit, actual), ALREADY_EXISTS, RESOURCE_EXHAUSTED (budget with numbers; or too much in flight, with retry_after),
-  // UNAVAILABLE (stopping), ABORTED (deleted before it was ACTIVE). It runs on the bank's thread without locks and must not
-  // block; where the queue takes nothing (too much in flight, stopping) it runs in the caller before this returns. Documents
-  // of one caller are accepted in the order of the calls; deletes overtake documents that are not acknowledged.
-  // kUpsert with the same text and other metadata replaces the metadata in place: number and encoding stay.
-  // OK with state kDeleted: a newer version of the id was ACTIVE first.
+  // `done` is called exactly once, when the acknowledgement level is reached or the document is
+  // refused: INVALID_ARGUMENT (field, limit, actual), ALREADY_EXISTS, RESOURCE_EXHAUSTED (budget
+  // with numbers; or too much in flight, with retry_after), UNAVAILABLE (stopping), ABORTED
+  // (deleted before it was ACTIVE). It runs on the bank's thread without locks and must not block;
+  // where the queue takes nothing (too much in flight, stopping) it runs in the caller before this
+  // returns. Documents of one caller are accepted in the order of the calls; deletes overtake
+  // documents that are not acknowledged. kUpsert with the same text and other metadata replaces the
+  // metadata in place: number and encoding stay. OK with state kDeleted: a newer version of the id
+  // was ACTIVE first.
   using IngestDone = absl::AnyInvocable<void(IngestResult)>;
-  virtual void Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level, IngestDone done) = 0;
+  virtual void Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level,
+                      IngestDone done) = 0;
 
-  // Effective for every query that starts after `done`. All versions go, those that are not ACTIVE yet too. Unknown ids are
-  // reported, not an error. `done` as in Ingest.
+  // Effective for every query that starts after `done`. All versions go, those that are not ACTIVE
+  // yet too. Unknown ids are reported, not an error. `done` as in Ingest.
   struct DeleteResult {
     absl::Status status;
     int64_t num_deleted = 0;
@@ -85,10 +91,14 @@ class Bank {
 
   // The newest version of a document. NOT_FOUND.
   virtual absl::StatusOr<DocumentInfo> Get(const std::string& id, bool with_text) const = 0;
-  // Documents that are not deleted, by id, after `after_id` (exclusive; empty: from the start), at most `limit`.
-  virtual absl::StatusOr<std::vector<DocumentInfo>> List(const std::string& after_id, int64_t limit, bool with_text) const = 0;
-  // Those of `numbers` that a query of the pin's revision may see, in the order of `numbers`; others are left out.
-  virtual absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t> numbers, const BankPin& pin,
+  // Documents that are not deleted, by id, after `after_id` (exclusive; empty: from the start), at
+  // most `limit`.
+  virtual absl::StatusOr<std::vector<DocumentInfo>> List(const std::string& after_id, int64_t limit,
+                                                         bool with_text) const = 0;
+  // Those of `numbers` that a query of the pin's revision may see, in the order of `numbers`;
+  // others are left out.
+  virtual absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t> numbers,
+                                                         const BankPin& pin,
                                                          bool with_text) const = 0;
 
   virtual std::unique_ptr<BankPin> Pin() = 0;

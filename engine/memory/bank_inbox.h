@@ -34,11 +34,13 @@ struct EncodeResult {
   absl::StatusOr<EncodedDocument> encoded;
 };
 
-// What reaches a bank's thread. Requests are bounded, by count and bytes; events (encoded documents, damage, a poke) are
-// bounded by those who cause them. Thread-safe; outlives the bank where the encoder still holds callbacks.
+// What reaches a bank's thread. Requests are bounded, by count and bytes; events (encoded
+// documents, damage, a poke) are bounded by those who cause them. Thread-safe; outlives the bank
+// where the encoder still holds callbacks.
 class BankInbox {
  public:
-  BankInbox(int64_t max_requests, int64_t max_bytes) : max_requests_(max_requests), max_bytes_(max_bytes) {}
+  BankInbox(int64_t max_requests, int64_t max_bytes)
+      : max_requests_(max_requests), max_bytes_(max_bytes) {}
 
   // RESOURCE_EXHAUSTED (with retry_after) or UNAVAILABLE: then the request is not taken.
   absl::Status PushIngest(IngestRequest& request);
@@ -55,8 +57,8 @@ class BankInbox {
   bool WaitIdle(absl::Duration timeout);
 
   // ---- the bank's thread
-  // Sleeps until there is something to take (ingests count only where `takes_ingests`), or for `timeout`. False: closed.
-  // `is_idle`: there is nothing to do for the bank but what is in here.
+  // Sleeps until there is something to take (ingests count only where `takes_ingests`), or for
+  // `timeout`. False: closed. `is_idle`: there is nothing to do for the bank but what is in here.
   bool Wait(bool takes_ingests, bool is_idle, absl::Duration timeout);
   std::optional<IngestRequest> PopIngest();
   std::vector<DeleteRequest> TakeDeletes();

@@ -11,7 +11,8 @@
 
 namespace msa::engine {
 
-// A bank's counts, and which rank has which ACTIVE document. Written by the bank's thread, read by any.
+// A bank's counts, and which rank has which ACTIVE document. Written by the bank's thread, read by
+// any.
 class BankLedger {
  public:
   explicit BankLedger(int num_shards);

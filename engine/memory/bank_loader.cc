@@ -120,11 +120,11 @@ absl::Status BankLoader::OpenSegments() {
 void BankLoader::Damaged(Document* document, const std::string& why) {
   document->is_damaged = true;
   parts_->observer->ChecksumFailed();
-  Report(Refusal(absl::StatusCode::kDataLoss,
-                 absl::StrCat("segment ", SegmentFiles::NameOf(document->row.segment),
-                              ", document ", document->row.number, ": ", why,
-                              "; it is encoded again from its text"),
-                 "SEGMENT_DAMAGED", "", {{"document_id", document->row.id}}));
+  Report(
+      Refusal(absl::StatusCode::kDataLoss,
+              absl::StrCat("segment ", SegmentFiles::NameOf(document->row.segment), ", document ",
+                           document->row.number, ": ", why, "; it is encoded again from its text"),
+              "SEGMENT_DAMAGED", "", {{"document_id", document->row.id}}));
 }
 
 // Catalog and segment must tell the same of every document.
@@ -133,8 +133,7 @@ void BankLoader::MatchDocuments() {
     Document& document = documents_[i];
     const DocumentRow& row = document.row;
     const auto found = segment_index_.find(row.segment);
-    Segment* const segment =
-        found == segment_index_.end() ? nullptr : &segments_[found->second];
+    Segment* const segment = found == segment_index_.end() ? nullptr : &segments_[found->second];
     if (segment == nullptr || segment->reader == nullptr) {
       Damaged(&document, "the segment is damaged or missing");
       continue;
@@ -172,6 +171,7 @@ absl::Status BankLoader::LoadShard(Segment* segment) {
   std::vector<std::vector<Shard::Addition>> additions(
       static_cast<size_t>(parts_->options.num_shards));
   int64_t num_tombstones = static_cast<int64_t>(num_documents - segment->documents.size());
+  int64_t num_damaged = 0;
   int64_t tokens = 0;
   for (const SegmentDocument& document : reader->documents()) tokens += document.num_tokens;
   int64_t key_bytes = 0;
@@ -181,7 +181,8 @@ absl::Status BankLoader::LoadShard(Segment* segment) {
     auto& document_keys = keys[static_cast<size_t>(row.document_in_segment)];
     if (document_keys.empty()) {
       Damaged(&documents_[i], "the router keys are damaged");
-      parts_->ledger->Displace(row.number, row.num_chunks, row.num_tokens);
+      parts_->ledger->Displace(row.number, row.num_chunks, row.num_tokens);  // a tombstone
+      num_damaged += 1;
       continue;
     }
     intact.push_back(i);
@@ -195,7 +196,10 @@ absl::Status BankLoader::LoadShard(Segment* segment) {
          .document_in_segment = row.document_in_segment});
   }
   segment->documents = std::move(intact);
-  if (segment->documents.empty()) return absl::OkStatus();  // the segment goes, with all in it
+  if (segment->documents.empty()) {  // the segment goes, with all in it
+    parts_->ledger->Change([&](BankStats& stats) { stats.num_tombstones -= num_damaged; });
+    return absl::OkStatus();
+  }
   for (size_t rank = 0; rank < additions.size(); ++rank) {
     parts_->visible->shards()[rank].Add(std::move(additions[rank]));
   }
@@ -246,8 +250,7 @@ absl::Status BankLoader::CommitRepairs() {
   }
   for (const SegmentRow& row : dropped) {
     parts_->segments->Forget(row.id);
-    MSA_RETURN_IF_ERROR(
-        parts_->segments->file_system()->Remove(parts_->segments->PathOf(row.id)));
+    MSA_RETURN_IF_ERROR(parts_->segments->file_system()->Remove(parts_->segments->PathOf(row.id)));
   }
   return absl::OkStatus();
 }

@@ -12,15 +12,16 @@
 
 namespace msa::engine {
 
-// Brings a bank back from its directory: removes files that no catalog knows, verifies the segments and loads router keys
-// into the shards, queues what is ACCEPTED. What is damaged is reported and queued to be encoded again from its text.
-// Documents are placed in ascending number, so the same bank always gives the same shards.
+// Brings a bank back from its directory: removes files that no catalog knows, verifies the segments
+// and loads router keys into the shards, queues what is ACCEPTED. What is damaged is reported and
+// queued to be encoded again from its text. Documents are placed in ascending number, so the same
+// bank always gives the same shards.
 class BankLoader {
  public:
   BankLoader(BankParts* parts, EncodingQueue* queue) : parts_(parts), queue_(queue) {}
 
-  // Before anything else uses the parts. UNAVAILABLE where files cannot be read; FAILED_PRECONDITION names a segment of an
-  // unknown version.
+  // Before anything else uses the parts. UNAVAILABLE where files cannot be read;
+  // FAILED_PRECONDITION names a segment of an unknown version.
   absl::Status Load();
 
  private:

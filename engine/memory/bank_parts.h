@@ -17,7 +17,8 @@
 
 namespace msa::engine {
 
-// What the stages of a bank's thread work on together. The members in the second group belong to that thread alone.
+// What the stages of a bank's thread work on together. The members in the second group belong to
+// that thread alone.
 struct BankParts {
   std::string name;
   BankStoreOptions options;
@@ -34,11 +35,12 @@ struct BankParts {
   uint64_t next_number = 0;
   uint64_t revision = 0;      // the newest committed; queries see it after the next step boundary
   uint64_t next_segment = 1;  // file names are not used twice, also not after a failure
-  std::deque<std::pair<uint64_t, uint32_t>> deleted_rows;  // to_revision, number; ascending: to purge
-  absl::Status write_failure;                              // not ok: the bank is read-only
+  std::deque<std::pair<uint64_t, uint32_t>>
+      deleted_rows;            // to_revision, number; ascending: to purge
+  absl::Status write_failure;  // not ok: the bank is read-only
 
-  // After a write that failed. A full disk passes; anything else leaves the catalog or a file in doubt, and the bank stays
-  // read-only until it is opened again.
+  // After a write that failed. A full disk passes; anything else leaves the catalog or a file in
+  // doubt, and the bank stays read-only until it is opened again.
   void NoteWriteFailure(const absl::Status& status) {
     observer->ProblemFound(name, status);
     if (!absl::IsResourceExhausted(status)) write_failure = status;
@@ -51,8 +53,9 @@ struct BankParts {
 
   // Makes a committed revision visible at the next step boundary. In the order of the revisions.
   void Publish(Publication publication) {
-    encoder->AtStepBoundary(
-        [bank = visible, change = std::move(publication)]() mutable { bank->Publish(std::move(change)); });
+    encoder->AtStepBoundary([bank = visible, change = std::move(publication)]() mutable {
+      bank->Publish(std::move(change));
+    });
   }
 };
 

@@ -91,10 +91,10 @@ class DirectoryBankStore : public BankStore {
                                                const BankSettings& settings) override {
     MSA_RETURN_IF_ERROR(CheckBankName(name));
     if (settings.token_budget < 0) {
-      return Refusal(absl::StatusCode::kInvalidArgument,
-                     absl::StrCat("a token budget is at least 0, this one is ",
-                                  settings.token_budget),
-                     "INVALID_TOKEN_BUDGET", "token_budget", {{"limit", "0"}});
+      return Refusal(
+          absl::StatusCode::kInvalidArgument,
+          absl::StrCat("a token budget is at least 0, this one is ", settings.token_budget),
+          "INVALID_TOKEN_BUDGET", "token_budget", {{"limit", "0"}});
     }
     const std::lock_guard lock(mutex_);
     if (entries_.contains(name)) {
@@ -147,7 +147,8 @@ class DirectoryBankStore : public BankStore {
       entries_.erase(found);
     } else {
       found->second.is_leaving = false;
-      found->second.problem = Prefixed(status, absl::StrCat("bank \"", name, "\" could not be removed"));
+      found->second.problem =
+          Prefixed(status, absl::StrCat("bank \"", name, "\" could not be removed"));
     }
     return status;
   }
@@ -248,18 +249,19 @@ class DirectoryBankStore : public BankStore {
   static absl::Status CheckRemovable(const std::string& name, const Entry& entry, bool force) {
     if (force) return absl::OkStatus();
     if (entry.bank == nullptr) {
-      return Refusal(absl::StatusCode::kFailedPrecondition,
-                     absl::StrCat("bank \"", name,
-                                  "\" cannot be used here and may have documents; force removes it"),
-                     "BANK_NOT_EMPTY", "force");
+      return Refusal(
+          absl::StatusCode::kFailedPrecondition,
+          absl::StrCat("bank \"", name,
+                       "\" cannot be used here and may have documents; force removes it"),
+          "BANK_NOT_EMPTY", "force");
     }
     const BankStats stats = entry.bank->Stats();
     const int64_t num_documents = stats.num_documents + stats.num_accepted + stats.num_failed;
     if (num_documents == 0) return absl::OkStatus();
-    return Refusal(absl::StatusCode::kFailedPrecondition,
-                   absl::StrCat("bank \"", name, "\" has ", num_documents,
-                                " documents; force removes them"),
-                   "BANK_NOT_EMPTY", "force", {{"documents", absl::StrCat(num_documents)}});
+    return Refusal(
+        absl::StatusCode::kFailedPrecondition,
+        absl::StrCat("bank \"", name, "\" has ", num_documents, " documents; force removes them"),
+        "BANK_NOT_EMPTY", "force", {{"documents", absl::StrCat(num_documents)}});
   }
 
   const BankEnvironment environment_;

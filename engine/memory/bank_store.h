@@ -18,17 +18,21 @@ struct BankStoreOptions {
   std::string data_dir;
   int num_shards = 1;
   MemoryGeometry geometry;
-  int64_t max_text_bytes = int64_t{4} << 20;           // of one document
-  int64_t max_metadata_bytes = int64_t{16} << 10;      // of one document, keys and values
-  int64_t router_key_budget_bytes = int64_t{8} << 30;  // router keys of all banks in memory, tombstones included
-  int64_t max_pending_documents = 4096;                // waiting for acceptance, and again for encoding, per bank
+  int64_t max_text_bytes = int64_t{4} << 20;       // of one document
+  int64_t max_metadata_bytes = int64_t{16} << 10;  // of one document, keys and values
+  int64_t router_key_budget_bytes =
+      int64_t{8} << 30;                  // router keys of all banks in memory, tombstones included
+  int64_t max_pending_documents = 4096;  // waiting for acceptance, and again for encoding, per bank
   int64_t max_pending_bytes = int64_t{64} << 20;
-  absl::Duration segment_interval = absl::Milliseconds(200);  // encoded documents wait at most this long for a segment
+  absl::Duration segment_interval =
+      absl::Milliseconds(200);  // encoded documents wait at most this long for a segment
   int64_t segment_target_bytes = int64_t{64} << 20;
-  absl::Duration write_retry_interval = absl::Seconds(1);  // after a segment did not fit on the disk
+  absl::Duration write_retry_interval =
+      absl::Seconds(1);  // after a segment did not fit on the disk
 };
 
-// Gets told what happens, for metrics; called on the store's threads, must not block. All methods have empty defaults.
+// Gets told what happens, for metrics; called on the store's threads, must not block. All methods
+// have empty defaults.
 class MemoryObserver {
  public:
   virtual ~MemoryObserver() = default;
@@ -37,29 +41,38 @@ class MemoryObserver {
   virtual void DocumentFailed() {}
   virtual void DocumentDeduplicated() {}
   virtual void ChecksumFailed() {}
-  // What was damaged, by name, and is encoded again or left out; also why a bank cannot be used or has turned read-only.
+  // What was damaged, by name, and is encoded again or left out; also why a bank cannot be used or
+  // has turned read-only.
   virtual void ProblemFound(const std::string& /*bank*/, const absl::Status& /*problem*/) {}
 };
 
 // All banks of a data directory. Thread-safe.
 class BankStore {
  public:
-  // Takes the directory's lock (FAILED_PRECONDITION "… is in use by another server"), opens every bank, removes orphan
-  // segments, loads the shards and queues ACCEPTED documents for encoding again. A bank of another model is kept but every
-  // use of it is FAILED_PRECONDITION with both fingerprints. `encoder`, `files` and `clock` must outlive the store.
-  static absl::StatusOr<std::unique_ptr<BankStore>> Open(const BankStoreOptions& options, DocumentEncoder* encoder,
-                                                         FileSystem* files, Clock* clock, MemoryObserver* observer);
-  virtual ~BankStore() = default;  // finishes nothing: what is acknowledged is on disk, the rest is refused
+  // Takes the directory's lock (FAILED_PRECONDITION "… is in use by another server"), opens every
+  // bank, removes orphan segments, loads the shards and queues ACCEPTED documents for encoding
+  // again. A bank of another model is kept but every use of it is FAILED_PRECONDITION with both
+  // fingerprints. `encoder`, `files` and `clock` must outlive the store.
+  static absl::StatusOr<std::unique_ptr<BankStore>> Open(const BankStoreOptions& options,
+                                                         DocumentEncoder* encoder,
+                                                         FileSystem* files, Clock* clock,
+                                                         MemoryObserver* observer);
+  virtual ~BankStore() =
+      default;  // finishes nothing: what is acknowledged is on disk, the rest is refused
 
-  // Names: 1 to 64 of [a-z0-9_-], starting with a letter or digit. INVALID_ARGUMENT, ALREADY_EXISTS.
-  virtual absl::StatusOr<std::shared_ptr<Bank>> Create(const std::string& name, const BankSettings& settings) = 0;
-  virtual absl::StatusOr<std::shared_ptr<Bank>> Get(const std::string& name) const = 0;  // NOT_FOUND
-  virtual std::vector<BankInfo> List() const = 0;                                        // by name
-  // FAILED_PRECONDITION when the bank has documents and `force` is not set. Running queries keep what they pinned.
-  // Waits for the bank's thread: not from a callback of the bank.
+  // Names: 1 to 64 of [a-z0-9_-], starting with a letter or digit. INVALID_ARGUMENT,
+  // ALREADY_EXISTS.
+  virtual absl::StatusOr<std::shared_ptr<Bank>> Create(const std::string& name,
+                                                       const BankSettings& settings) = 0;
+  virtual absl::StatusOr<std::shared_ptr<Bank>> Get(
+      const std::string& name) const = 0;          // NOT_FOUND
+  virtual std::vector<BankInfo> List() const = 0;  // by name
+  // FAILED_PRECONDITION when the bank has documents and `force` is not set. Running queries keep
+  // what they pinned. Waits for the bank's thread: not from a callback of the bank.
   virtual absl::Status Delete(const std::string& name, bool force) = 0;
 
-  // Refuses new ingests (UNAVAILABLE), waits until accepted work in flight is written or `grace` is over.
+  // Refuses new ingests (UNAVAILABLE), waits until accepted work in flight is written or `grace` is
+  // over.
   virtual void Drain(absl::Duration grace) = 0;
 };
 

@@ -223,8 +223,9 @@ absl::StatusOr<DocumentInfo> Catalog::FindNewest(const std::string& id, bool wit
   return InSnapshot(reader_.get(), [&]() -> absl::StatusOr<DocumentInfo> {
     MSA_ASSIGN_OR_RETURN(const auto versions, ReadVersions(id, reader_.get()));
     if (versions.empty()) {
-      return Refusal(absl::StatusCode::kNotFound, absl::StrCat("document \"", id, "\" is not there"),
-                     "DOCUMENT_NOT_FOUND", "document_id");
+      return Refusal(absl::StatusCode::kNotFound,
+                     absl::StrCat("document \"", id, "\" is not there"), "DOCUMENT_NOT_FOUND",
+                     "document_id");
     }
     return ReadInfo(versions.front(), with_text, reader_.get());
   });
@@ -247,8 +248,7 @@ absl::StatusOr<std::vector<DocumentInfo>> Catalog::ListAfter(const std::string& 
 }
 
 absl::StatusOr<std::vector<DocumentInfo>> Catalog::ReadAt(absl::Span<const uint32_t> numbers,
-                                                          uint64_t revision,
-                                                          bool with_text) const {
+                                                          uint64_t revision, bool with_text) const {
   const std::lock_guard lock(reader_mutex_);
   return InSnapshot(reader_.get(), [&]() -> absl::StatusOr<std::vector<DocumentInfo>> {
     std::vector<DocumentInfo> infos;

@@ -28,7 +28,8 @@ struct CatalogSettings {
   BankSettings bank;
   absl::Time create_time;
   MemoryGeometry geometry;  // without the instruction set, which each segment has its own of
-  uint64_t next_number = 0;  // the lowest that was never used; those given out start at kFirstDocumentNumber
+  uint64_t next_number =
+      0;  // the lowest that was never used; those given out start at kFirstDocumentNumber
   uint64_t revision = 0;
 };
 
@@ -41,15 +42,18 @@ struct SegmentRow {
   int64_t file_bytes = 0;
 };
 
-// A bank's SQLite database, the only source of truth; docs/memory_bank_format.md has the schema. One thread writes, inside
-// Begin ... Commit; the methods marked (reader) run on a connection of their own, on any thread, and never wait for a writer.
-// Rows are verified against their hashes. Errors as SqliteConnection's; DATA_LOSS names the document.
+// A bank's SQLite database, the only source of truth; docs/memory_bank_format.md has the schema.
+// One thread writes, inside Begin ... Commit; the methods marked (reader) run on a connection of
+// their own, on any thread, and never wait for a writer. Rows are verified against their hashes.
+// Errors as SqliteConnection's; DATA_LOSS names the document.
 class Catalog {
  public:
   // A new database at `path`; NOT synced into its directory. It is closed again: Open it.
-  static absl::Status Create(const CatalogVfs& vfs, const std::string& path, const CatalogSettings& settings);
+  static absl::Status Create(const CatalogVfs& vfs, const std::string& path,
+                             const CatalogSettings& settings);
   // FAILED_PRECONDITION (UNKNOWN_FORMAT_VERSION) names the version, NOT_FOUND where there is none.
-  static absl::StatusOr<std::unique_ptr<Catalog>> Open(const CatalogVfs& vfs, const std::string& path);
+  static absl::StatusOr<std::unique_ptr<Catalog>> Open(const CatalogVfs& vfs,
+                                                       const std::string& path);
 
   const CatalogSettings& settings() const { return settings_; }  // as opened
 
@@ -70,15 +74,17 @@ class Catalog {
   absl::StatusOr<std::optional<DocumentRow>> Find(uint32_t number);
   absl::StatusOr<std::string> TextOf(const DocumentRow& row);  // verified
   absl::StatusOr<std::vector<SegmentRow>> Segments();
-  // All rows in ascending number, while `visit` returns ok. A damaged row is told to `damaged` and left out.
+  // All rows in ascending number, while `visit` returns ok. A damaged row is told to `damaged` and
+  // left out.
   absl::Status ForEachDocument(absl::FunctionRef<absl::Status(DocumentRow)> visit,
                                absl::FunctionRef<void(const absl::Status&)> damaged);
 
   // ---- (reader)
   absl::StatusOr<DocumentInfo> FindNewest(const std::string& id, bool with_text) const;
-  absl::StatusOr<std::vector<DocumentInfo>> ListAfter(const std::string& after_id, int64_t limit, bool with_text) const;
-  absl::StatusOr<std::vector<DocumentInfo>> ReadAt(absl::Span<const uint32_t> numbers, uint64_t revision,
-                                                   bool with_text) const;
+  absl::StatusOr<std::vector<DocumentInfo>> ListAfter(const std::string& after_id, int64_t limit,
+                                                      bool with_text) const;
+  absl::StatusOr<std::vector<DocumentInfo>> ReadAt(absl::Span<const uint32_t> numbers,
+                                                   uint64_t revision, bool with_text) const;
 
  private:
   Catalog(std::unique_ptr<SqliteConnection> writer, std::unique_ptr<SqliteConnection> reader);

@@ -11,8 +11,8 @@ namespace {
 
 constexpr int64_t kApplicationId = 0x4d534142;  // "MSAB"
 
-// `state` of documents: 0 ACCEPTED, 1 ACTIVE, 2 FAILED, 3 DELETED. 64-bit hashes and revisions are stored as signed numbers of
-// the same bits. The index leaves deleted versions out.
+// `state` of documents: 0 ACCEPTED, 1 ACTIVE, 2 FAILED, 3 DELETED. 64-bit hashes and revisions are
+// stored as signed numbers of the same bits. The index leaves deleted versions out.
 constexpr char kTables[] = R"sql(
 CREATE TABLE settings (
   name TEXT NOT NULL,
@@ -74,15 +74,15 @@ std::string DTypeName(kernels::DType dtype) { return std::string(kernels::NameOf
 // Every text with its length, so that no two settings have the same string.
 uint64_t SettingsHash(const CatalogSettings& settings) {
   std::string all;
-  for (const std::string& text : {settings.name, settings.bank.display_name,
-                                  settings.geometry.model_fingerprint,
-                                  DTypeName(settings.geometry.dtype)}) {
+  for (const std::string& text :
+       {settings.name, settings.bank.display_name, settings.geometry.model_fingerprint,
+        DTypeName(settings.geometry.dtype)}) {
     absl::StrAppend(&all, text.size(), ":", text, ",");
   }
-  absl::StrAppend(&all, settings.bank.token_budget, ",",
-                  absl::ToUnixMicros(settings.create_time), ",", settings.geometry.num_msa_layers,
-                  ",", settings.geometry.kv_width, ",", settings.geometry.tokens_per_chunk, ",",
-                  settings.next_number, ",", settings.revision);
+  absl::StrAppend(&all, settings.bank.token_budget, ",", absl::ToUnixMicros(settings.create_time),
+                  ",", settings.geometry.num_msa_layers, ",", settings.geometry.kv_width, ",",
+                  settings.geometry.tokens_per_chunk, ",", settings.next_number, ",",
+                  settings.revision);
   return Checksum(all);
 }
 
@@ -122,8 +122,7 @@ absl::Status CreateSchema(const CatalogSettings& settings, SqliteConnection* con
 }
 
 absl::StatusOr<CatalogSettings> ReadSettings(SqliteConnection* connection) {
-  MSA_ASSIGN_OR_RETURN(const int64_t application,
-                       ReadPragma(connection, "PRAGMA application_id"));
+  MSA_ASSIGN_OR_RETURN(const int64_t application, ReadPragma(connection, "PRAGMA application_id"));
   if (application != kApplicationId) {
     return Refusal(absl::StatusCode::kDataLoss, "the database is no catalog of a memory bank",
                    "CATALOG_DAMAGED");

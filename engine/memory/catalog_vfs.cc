@@ -148,7 +148,7 @@ int ShmLock(sqlite3_file* file, int first, int count, int flags) {
     return SQLITE_OK;
   }
   return content.database->LockIndex(&content.connection, first, count, exclusive) ? SQLITE_OK
-                                                                                    : SQLITE_BUSY;
+                                                                                   : SQLITE_BUSY;
 }
 
 void ShmBarrier(sqlite3_file* file) { Of(file).database->Barrier(); }

@@ -7,9 +7,10 @@
 
 namespace msa::engine {
 
-// SQLite over a FileSystem: database, WAL and journal files go through it. What connections of one database share (file locks
-// and the WAL index) is kept in this process, and a lock on the file keeps other SQLite programs out ("database is locked")
-// while it is open here. Temporary files are not provided: connections set temp_store = MEMORY. Thread-safe.
+// SQLite over a FileSystem: database, WAL and journal files go through it. What connections of one
+// database share (file locks and the WAL index) is kept in this process, and a lock on the file
+// keeps other SQLite programs out ("database is locked") while it is open here. Temporary files are
+// not provided: connections set temp_store = MEMORY. Thread-safe.
 class CatalogVfs {
  public:
   // `files` must outlive this, this every connection.

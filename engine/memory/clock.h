@@ -8,8 +8,8 @@ namespace msa::engine {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual absl::Time Now() = 0;             // wall clock, for what users read
-  virtual absl::Duration Monotonic() = 0;   // for intervals, deadlines and timeouts
+  virtual absl::Time Now() = 0;            // wall clock, for what users read
+  virtual absl::Duration Monotonic() = 0;  // for intervals, deadlines and timeouts
 };
 
 Clock* SystemClock();  // lives as long as the process

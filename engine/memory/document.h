@@ -17,10 +17,12 @@ using Metadata = std::map<std::string, MetadataValue>;
 
 // What a client hands in.
 struct DocumentInput {
-  std::string id;    // the user's, unique among a bank's documents; 1 to 512 bytes of UTF-8 without control characters
+  std::string
+      id;  // the user's, unique among a bank's documents; 1 to 512 bytes of UTF-8 without control characters
   std::string text;  // UTF-8; may be empty (the API asks clients for some text)
   Metadata metadata;
-  // The number that the model reads and prints. Unset: the bank's next one. Set by restores and tests only.
+  // The number that the model reads and prints. Unset: the bank's next one. Set by restores and
+  // tests only.
   std::optional<uint32_t> number;
 };
 
@@ -35,10 +37,11 @@ struct DocumentInfo {
   int64_t num_tokens = 0;
   int64_t num_chunks = 0;
   int64_t text_bytes = 0;
-  uint64_t revision = 0;  // of the bank, from which queries see the document; 0 while ACCEPTED or FAILED
-  int shard = -1;         // -1 unless ACTIVE
+  uint64_t revision =
+      0;           // of the bank, from which queries see the document; 0 while ACCEPTED or FAILED
+  int shard = -1;  // -1 unless ACTIVE
   absl::Time create_time;
-  absl::Status failure;   // why, when FAILED
+  absl::Status failure;  // why, when FAILED
 };
 
 enum class IngestMode {

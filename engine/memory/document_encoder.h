@@ -15,13 +15,15 @@ namespace msa::engine {
 // The shape of what a bank stores for the model it belongs to.
 struct MemoryGeometry {
   int64_t num_msa_layers = 0;
-  int64_t kv_width = 0;          // Hkv * D
-  int64_t tokens_per_chunk = 0;  // P
+  int64_t kv_width = 0;                          // Hkv * D
+  int64_t tokens_per_chunk = 0;                  // P
   kernels::DType dtype = kernels::DType::kBF16;  // bank dtype
   std::string model_fingerprint;
-  std::string instruction_set;   // encodings are bitwise reproducible per instruction set
+  std::string instruction_set;  // encodings are bitwise reproducible per instruction set
 
-  int64_t ChunksOf(int64_t num_tokens) const { return (num_tokens + tokens_per_chunk - 1) / tokens_per_chunk; }
+  int64_t ChunksOf(int64_t num_tokens) const {
+    return (num_tokens + tokens_per_chunk - 1) / tokens_per_chunk;
+  }
   // Bytes of one chunk, all layers.
   int64_t router_key_bytes_per_chunk() const {
     return num_msa_layers * kv_width * static_cast<int64_t>(kernels::SizeOf(dtype));
@@ -32,9 +34,9 @@ struct MemoryGeometry {
 // A document's memory, in the bank dtype.
 struct EncodedDocument {
   int64_t num_tokens = 0;
-  int64_t num_chunks = 0;               // C
-  std::vector<std::byte> router_keys;   // [layer, C, kv_width]
-  std::vector<std::byte> content;       // [layer, C, 2 (key, value), kv_width]
+  int64_t num_chunks = 0;              // C
+  std::vector<std::byte> router_keys;  // [layer, C, kv_width]
+  std::vector<std::byte> content;      // [layer, C, 2 (key, value), kv_width]
 };
 
 // What a bank needs of the model; implemented by the engine, replaced in storage tests.
@@ -48,13 +50,14 @@ class DocumentEncoder {
   // Longest document in tokens.
   virtual int64_t max_document_tokens() const = 0;
 
-  // Encodes once there is time. `done` is called exactly once on an engine thread and must not block; CANCELLED when the
-  // engine stops first. Thread-safe. Callers bound what they have in flight.
+  // Encodes once there is time. `done` is called exactly once on an engine thread and must not
+  // block; CANCELLED when the engine stops first. Thread-safe. Callers bound what they have in
+  // flight.
   using EncodeDone = absl::AnyInvocable<void(absl::StatusOr<EncodedDocument>)>;
   virtual void Encode(std::vector<int32_t> token_ids, EncodeDone done) = 0;
 
-  // Runs `change` between two steps, when no rank reads any shard; in the order of the calls. Thread-safe. After the engine
-  // has stopped it runs at once, in the caller.
+  // Runs `change` between two steps, when no rank reads any shard; in the order of the calls.
+  // Thread-safe. After the engine has stopped it runs at once, in the caller.
   virtual void AtStepBoundary(absl::AnyInvocable<void()> change) = 0;
 };
 

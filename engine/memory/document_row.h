@@ -30,16 +30,17 @@ struct DocumentRow {
 
   // Whether a query of `revision` sees the document.
   bool VisibleAt(uint64_t revision) const {
-    return from_revision != 0 && from_revision <= revision && (to_revision == 0 || revision < to_revision);
+    return from_revision != 0 && from_revision <= revision &&
+           (to_revision == 0 || revision < to_revision);
   }
 };
 
-// XXH3-64 of the columns before row_hash as they are stored: integers as 8 bytes little endian, texts as their length (8 bytes)
-// and their bytes.
+// XXH3-64 of the columns before row_hash as they are stored: integers as 8 bytes little endian,
+// texts as their length (8 bytes) and their bytes.
 uint64_t RowHash(const DocumentRow& row);
 
-// Parameters and columns in the order of the table documents, which is the order above. `row` must live until the
-// statement has run.
+// Parameters and columns in the order of the table documents, which is the order above. `row` must
+// live until the statement has run.
 void BindRow(const DocumentRow& row, SqliteStatement* statement);
 // DATA_LOSS names the document where the row's hash is wrong.
 absl::StatusOr<DocumentRow> ReadRow(const SqliteStatement& statement);

@@ -17,9 +17,9 @@ absl::Status Invalid(const std::string& message, const std::string& reason,
 
 absl::Status TooLarge(const std::string& what, const std::string& reason, const std::string& field,
                       int64_t actual, int64_t limit, const std::string& unit) {
-  return Invalid(absl::StrCat(what, " has ", actual, " ", unit, ", at most ", limit, " are allowed"),
-                 reason, field,
-                 {{"limit", absl::StrCat(limit)}, {"actual", absl::StrCat(actual)}});
+  return Invalid(
+      absl::StrCat(what, " has ", actual, " ", unit, ", at most ", limit, " are allowed"), reason,
+      field, {{"limit", absl::StrCat(limit)}, {"actual", absl::StrCat(actual)}});
 }
 
 // One well-formed code point at the front of `text` (Unicode 15, table 3-7), or 0 bytes.
@@ -57,8 +57,8 @@ size_t FindInvalidUtf8(std::string_view text) {
 absl::Status CheckUtf8(std::string_view text, const std::string& field) {
   const size_t at = FindInvalidUtf8(text);
   if (at == std::string_view::npos) return absl::OkStatus();
-  return Invalid(absl::StrCat(field, " is not valid UTF-8 at byte ", at),
-                 "INVALID_UTF8", field, {{"offset", absl::StrCat(at)}});
+  return Invalid(absl::StrCat(field, " is not valid UTF-8 at byte ", at), "INVALID_UTF8", field,
+                 {{"offset", absl::StrCat(at)}});
 }
 
 // C0 and C1 controls and DEL.
@@ -113,16 +113,16 @@ absl::Status CheckBankName(std::string_view name) {
 absl::Status CheckDocumentId(std::string_view id) {
   const std::string field = "documents.id";
   if (id.empty() || id.size() > kMaxDocumentIdBytes) {
-    return Invalid(absl::StrCat("a document's id has 1 to ", kMaxDocumentIdBytes, " bytes, this one ",
-                                id.size()),
-                   "INVALID_DOCUMENT_ID", field,
-                   {{"limit", absl::StrCat(kMaxDocumentIdBytes)},
-                    {"actual", absl::StrCat(id.size())}});
+    return Invalid(
+        absl::StrCat("a document's id has 1 to ", kMaxDocumentIdBytes, " bytes, this one ",
+                     id.size()),
+        "INVALID_DOCUMENT_ID", field,
+        {{"limit", absl::StrCat(kMaxDocumentIdBytes)}, {"actual", absl::StrCat(id.size())}});
   }
   MSA_RETURN_IF_ERROR(CheckUtf8(id, field));
   if (!HasControlCharacter(id)) return absl::OkStatus();
-  return Invalid("a document's id must not contain control characters",
-                 "INVALID_DOCUMENT_ID", field);
+  return Invalid("a document's id must not contain control characters", "INVALID_DOCUMENT_ID",
+                 field);
 }
 
 absl::Status CheckDocument(const DocumentInput& document, int64_t max_text_bytes,

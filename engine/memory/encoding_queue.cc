@@ -37,8 +37,7 @@ void EncodingQueue::Cancel(uint32_t number) {
   const auto found = documents_.find(number);
   if (found == documents_.end()) return;
   const int64_t num_tokens = found->second.num_tokens;
-  parts_->admission->Release(num_tokens,
-                             parts_->KeyBytes(parts_->geometry().ChunksOf(num_tokens)));
+  parts_->admission->Release(num_tokens, parts_->KeyBytes(parts_->geometry().ChunksOf(num_tokens)));
   documents_.erase(found);
   std::erase_if(encoded_, [&](const Encoded& encoded) {
     if (encoded.number != number) return false;
@@ -54,9 +53,8 @@ absl::StatusOr<std::vector<int32_t>> EncodingQueue::TokensOf(Waiting& waiting) {
   MSA_ASSIGN_OR_RETURN(const std::string text, parts_->catalog->TextOf(*row));
   std::vector<int32_t> token_ids = parts_->encoder->Tokenize(waiting.number, text);
   if (static_cast<int64_t>(token_ids.size()) == row->num_tokens) return token_ids;
-  return absl::InternalError(absl::StrCat("the text has ", token_ids.size(),
-                                          " tokens now, it had ", row->num_tokens,
-                                          " when it was accepted"));
+  return absl::InternalError(absl::StrCat("the text has ", token_ids.size(), " tokens now, it had ",
+                                          row->num_tokens, " when it was accepted"));
 }
 
 std::vector<EncodingQueue::Failure> EncodingQueue::Submit() {
@@ -83,11 +81,10 @@ std::vector<EncodingQueue::Failure> EncodingQueue::Submit() {
     with_encoder_[waiting.number] = bytes;
     num_with_encoder_ += 1;
     bytes_with_encoder_ += bytes;
-    parts_->encoder->Encode(*std::move(token_ids),
-                            [inbox = parts_->inbox, number = waiting.number](
-                                absl::StatusOr<EncodedDocument> encoded) {
-                              inbox->PushEncoded({number, std::move(encoded)});
-                            });
+    parts_->encoder->Encode(*std::move(token_ids), [inbox = parts_->inbox, number = waiting.number](
+                                                       absl::StatusOr<EncodedDocument> encoded) {
+      inbox->PushEncoded({number, std::move(encoded)});
+    });
   }
   return failures;
 }

@@ -12,9 +12,10 @@
 
 namespace msa::engine {
 
-// ACCEPTED documents on their way through the encoder, in the order of their numbers where the encoder keeps it. Bounded: so
-// many documents and bytes of results are with the encoder or wait for a segment, the others keep at most their tokens, and
-// beyond max_pending_bytes of those nothing (they are tokenised again from the catalog). Belongs to the bank's thread.
+// ACCEPTED documents on their way through the encoder, in the order of their numbers where the
+// encoder keeps it. Bounded: so many documents and bytes of results are with the encoder or wait
+// for a segment, the others keep at most their tokens, and beyond max_pending_bytes of those
+// nothing (they are tokenised again from the catalog). Belongs to the bank's thread.
 class EncodingQueue {
  public:
   struct Encoded {
@@ -33,7 +34,8 @@ class EncodingQueue {
 
   // Its admission is reserved; an empty `token_ids` means that they are made later.
   void Add(uint32_t number, int64_t num_tokens, std::vector<int32_t> token_ids);
-  // Releases the document's admission; its result is dropped when it comes. Nothing where it is not here.
+  // Releases the document's admission; its result is dropped when it comes. Nothing where it is not
+  // here.
   void Cancel(uint32_t number);
   bool Contains(uint32_t number) const { return documents_.contains(number); }
 

@@ -81,8 +81,14 @@ absl::Duration MemoryBank::DoRound() {
     const auto failure = queue_.Receive(std::move(result));
     if (failure) segment_commit_.Fail(*failure);
   }
-  for (const EncodingQueue::Failure& failure : queue_.Submit()) segment_commit_.Fail(failure);
-  if (segment_commit_.TimeUntilDue() <= absl::ZeroDuration()) segment_commit_.Run();
+  const auto submit = [&] {
+    for (const EncodingQueue::Failure& failure : queue_.Submit()) segment_commit_.Fail(failure);
+  };
+  submit();  // the encoder works while a segment is written
+  if (segment_commit_.TimeUntilDue() <= absl::ZeroDuration()) {
+    segment_commit_.Run();
+    submit();  // there is room again
+  }
   const bool purges_more = segment_commit_.Purge();
   acknowledgements_.Visible(parts_.visible->revision());
   if (!parts_.write_failure.ok()) acknowledgements_.AllRefused(parts_.write_failure);
@@ -156,8 +162,7 @@ void MemoryBank::Delete(std::vector<std::string> ids, DeleteDone done) {
 }
 
 template <class Query>
-auto MemoryBank::WithCatalog(Query query) const
-    -> decltype(query(std::declval<const Catalog&>())) {
+auto MemoryBank::WithCatalog(Query query) const -> decltype(query(std::declval<const Catalog&>())) {
   const std::shared_lock lock(catalog_mutex_);
   if (catalog_ == nullptr) {
     return Refusal(absl::StatusCode::kUnavailable, "the bank is closed", "STOPPING");
@@ -167,8 +172,8 @@ auto MemoryBank::WithCatalog(Query query) const
 
 absl::StatusOr<DocumentInfo> MemoryBank::Get(const std::string& id, bool with_text) const {
   MSA_ASSIGN_OR_RETURN(DocumentInfo info, WithCatalog([&](const Catalog& catalog) {
-    return catalog.FindNewest(id, with_text);
-  }));
+                         return catalog.FindNewest(id, with_text);
+                       }));
   info.shard = parts_.ledger->RankOf(info.number);
   return info;
 }
@@ -176,8 +181,8 @@ absl::StatusOr<DocumentInfo> MemoryBank::Get(const std::string& id, bool with_te
 absl::StatusOr<std::vector<DocumentInfo>> MemoryBank::List(const std::string& after_id,
                                                            int64_t limit, bool with_text) const {
   MSA_ASSIGN_OR_RETURN(auto infos, WithCatalog([&](const Catalog& catalog) {
-    return catalog.ListAfter(after_id, limit, with_text);
-  }));
+                         return catalog.ListAfter(after_id, limit, with_text);
+                       }));
   for (DocumentInfo& info : infos) info.shard = parts_.ledger->RankOf(info.number);
   return infos;
 }
@@ -186,8 +191,8 @@ absl::StatusOr<std::vector<DocumentInfo>> MemoryBank::Read(absl::Span<const uint
                                                            const BankPin& pin,
                                                            bool with_text) const {
   MSA_ASSIGN_OR_RETURN(auto infos, WithCatalog([&](const Catalog& catalog) {
-    return catalog.ReadAt(numbers, pin.revision(), with_text);
-  }));
+                         return catalog.ReadAt(numbers, pin.revision(), with_text);
+                       }));
   for (DocumentInfo& info : infos) info.shard = parts_.ledger->RankOf(info.number);
   return infos;
 }

@@ -25,14 +25,15 @@ struct BankEnvironment {
   FileSystem* files() const { return vfs->file_system(); }
 };
 
-// A bank over a directory: one thread that does all the writing, in the stages Acceptance, EncodingQueue and SegmentCommit;
-// readers use the catalog's reading connection and the ledger.
+// A bank over a directory: one thread that does all the writing, in the stages Acceptance,
+// EncodingQueue and SegmentCommit; readers use the catalog's reading connection and the ledger.
 class MemoryBank : public Bank {
  public:
   static constexpr char kCatalogName[] = "catalog.sqlite";
   static constexpr char kSegmentsName[] = "segments";
 
-  // `catalog` is that of `directory`, of this model. Loads everything and starts the thread: Stop it.
+  // `catalog` is that of `directory`, of this model. Loads everything and starts the thread: Stop
+  // it.
   static absl::StatusOr<std::shared_ptr<MemoryBank>> Open(const BankEnvironment& environment,
                                                           const std::string& directory,
                                                           std::unique_ptr<Catalog> catalog);
@@ -40,13 +41,14 @@ class MemoryBank : public Bank {
 
   BankInfo Info() const override;
   BankStats Stats() const override;
-  void Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level, IngestDone done) override;
+  void Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level,
+              IngestDone done) override;
   void Delete(std::vector<std::string> ids, DeleteDone done) override;
   absl::StatusOr<DocumentInfo> Get(const std::string& id, bool with_text) const override;
   absl::StatusOr<std::vector<DocumentInfo>> List(const std::string& after_id, int64_t limit,
                                                  bool with_text) const override;
-  absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t> numbers, const BankPin& pin,
-                                                 bool with_text) const override;
+  absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t> numbers,
+                                                 const BankPin& pin, bool with_text) const override;
   std::unique_ptr<BankPin> Pin() override;
   int num_shards() const override;
   const Shard& shard(int rank) const override;
@@ -54,15 +56,18 @@ class MemoryBank : public Bank {
   void RefuseIngest() { parts_.inbox->RefuseIngest(); }
   bool WaitIdle(absl::Duration timeout) { return parts_.inbox->WaitIdle(timeout); }
 
-  // Refuses everything and ends the thread, before this object goes. Not from a callback of the bank.
+  // Refuses everything and ends the thread, before this object goes. Not from a callback of the
+  // bank.
   void Stop();
   // After Stop: reads are UNAVAILABLE from now on.
   void CloseCatalog();
-  // After Stop: the directory becomes `directory` and is removed with this object; until then reads go on.
+  // After Stop: the directory becomes `directory` and is removed with this object; until then reads
+  // go on.
   absl::Status MoveToBeRemoved(const std::string& directory);
 
  private:
-  MemoryBank(const BankEnvironment& environment, const std::string& directory, std::unique_ptr<Catalog> catalog);
+  MemoryBank(const BankEnvironment& environment, const std::string& directory,
+             std::unique_ptr<Catalog> catalog);
   absl::Status Load();
   void RunThread();
   // One round of everything; how long the thread may sleep then.

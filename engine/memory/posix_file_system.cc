@@ -275,7 +275,8 @@ class PosixFiles : public FileSystem {
   absl::StatusOr<std::unique_ptr<FileLock>> LockRange(const std::string& path, uint64_t offset,
                                                       uint64_t size) override {
     MSA_ASSIGN_OR_RETURN(auto file, Descriptor::Open(path, O_RDWR | O_CREAT));
-    // Locks of the open file, not of the process: those end when any descriptor of the file is closed.
+    // Locks of the open file, not of the process: those end when any descriptor of the file is
+    // closed.
     struct flock range {};
     range.l_type = F_WRLCK;
     range.l_whence = SEEK_SET;

@@ -19,9 +19,8 @@ absl::Status Refusal(absl::StatusCode code, const std::string& message, const st
 absl::Status Prefixed(const absl::Status& status, const std::string& prefix) {
   if (status.ok()) return status;
   absl::Status prefixed(status.code(), absl::StrCat(prefix, ": ", status.message()));
-  status.ForEachPayload([&](absl::string_view url, const absl::Cord& value) {
-    prefixed.SetPayload(url, value);
-  });
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& value) { prefixed.SetPayload(url, value); });
   return prefixed;
 }
 

@@ -11,7 +11,8 @@ namespace msa::engine {
 
 // A status with its machine-readable detail (kernels::ErrorDetail).
 absl::Status Refusal(absl::StatusCode code, const std::string& message, const std::string& reason,
-                     const std::string& field = "", const std::map<std::string, std::string>& metadata = {},
+                     const std::string& field = "",
+                     const std::map<std::string, std::string>& metadata = {},
                      std::optional<absl::Duration> retry_after = std::nullopt);
 
 // The same status with `prefix` and ": " before its message, its detail kept.

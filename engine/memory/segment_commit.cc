@@ -85,13 +85,13 @@ absl::StatusOr<std::shared_ptr<const SegmentReader>> SegmentCommit::Write(
     uint64_t segment_id, const std::vector<Activation>& activations) {
   std::vector<SegmentInput> inputs;
   for (const Activation& activation : activations) {
-    inputs.push_back({activation.row.number, activation.row.text_hash,
-                      &activation.encoded.document});
+    inputs.push_back(
+        {activation.row.number, activation.row.text_hash, &activation.encoded.document});
   }
   MSA_RETURN_IF_ERROR(WriteSegment(*parts_->segments, segment_id, parts_->geometry(), inputs));
-  auto reader = SegmentReader::Open(
-      parts_->segments, segment_id, parts_->geometry(),
-      [inbox = parts_->inbox](uint32_t number) { inbox->PushDamaged(number); });
+  auto reader =
+      SegmentReader::Open(parts_->segments, segment_id, parts_->geometry(),
+                          [inbox = parts_->inbox](uint32_t number) { inbox->PushDamaged(number); });
   MSA_RETURN_IF_ERROR(reader.status());
   (*reader)->DropRouterKeyChecksums();
   return std::shared_ptr<const SegmentReader>(*std::move(reader));
@@ -199,8 +199,7 @@ void SegmentCommit::TakeEffect(std::shared_ptr<const SegmentReader> segment, uin
   }
 }
 
-void SegmentCommit::Retry(const absl::Status& status,
-                          std::vector<EncodingQueue::Encoded> encoded) {
+void SegmentCommit::Retry(const absl::Status& status, std::vector<EncodingQueue::Encoded> encoded) {
   for (const EncodingQueue::Encoded& document : encoded) {
     acknowledgements_->Refused(document.number, DocumentState::kAccepted, status);
   }
@@ -259,8 +258,8 @@ void SegmentCommit::EncodeAgain(uint32_t number) {
   parts_->revision = revision;
   Publication publication;
   publication.revision = revision;
-  publication.retired.emplace_back(
-      parts_->ledger->Displace(number, row.num_chunks, row.num_tokens), number);
+  publication.retired.emplace_back(parts_->ledger->Displace(number, row.num_chunks, row.num_tokens),
+                                   number);
   parts_->Publish(std::move(publication));
   parts_->admission->ReserveAnyway(row.num_tokens, parts_->KeyBytes(row.num_chunks));
   parts_->ledger->Change([](BankStats& stats) { stats.num_accepted += 1; });

@@ -11,18 +11,20 @@
 
 namespace msa::engine {
 
-// The last stage of a bank's thread: encoded documents into a segment, the segment into the catalog, the documents into the
-// shards at one revision. Also what becomes of documents that fail or are found damaged, and of rows that nobody may see.
+// The last stage of a bank's thread: encoded documents into a segment, the segment into the
+// catalog, the documents into the shards at one revision. Also what becomes of documents that fail
+// or are found damaged, and of rows that nobody may see.
 class SegmentCommit {
  public:
   SegmentCommit(BankParts* parts, EncodingQueue* queue, Acknowledgements* acknowledgements)
       : parts_(parts), queue_(queue), acknowledgements_(acknowledgements) {}
 
-  // How long until Run has something to do: not positive when it has, infinite when that depends on others.
+  // How long until Run has something to do: not positive when it has, infinite when that depends on
+  // others.
   absl::Duration TimeUntilDue() const;
 
-  // Writes what is encoded. After a failure the documents wait for the next attempt, or for the next start of the server
-  // where the bank has become read-only.
+  // Writes what is encoded. After a failure the documents wait for the next attempt, or for the
+  // next start of the server where the bank has become read-only.
   void Run();
 
   // The document's state becomes FAILED, or it stays ACCEPTED until the next start.
@@ -37,15 +39,16 @@ class SegmentCommit {
  private:
   struct Activation {
     EncodingQueue::Encoded encoded;
-    DocumentRow row;                   // as committed: ACTIVE, or DELETED where a newer version was first
+    DocumentRow row;  // as committed: ACTIVE, or DELETED where a newer version was first
     std::vector<DocumentRow> removed;  // older versions, as they were
   };
 
   // Rows of what is encoded, in ascending number.
   absl::StatusOr<std::vector<Activation>> FindRows(std::vector<EncodingQueue::Encoded> encoded);
-  absl::StatusOr<std::shared_ptr<const SegmentReader>> Write(uint64_t segment_id,
-                                                             const std::vector<Activation>& activations);
-  absl::Status Commit(const SegmentReader& segment, uint64_t revision, std::vector<Activation>* activations);
+  absl::StatusOr<std::shared_ptr<const SegmentReader>> Write(
+      uint64_t segment_id, const std::vector<Activation>& activations);
+  absl::Status Commit(const SegmentReader& segment, uint64_t revision,
+                      std::vector<Activation>* activations);
   absl::Status Activate(uint64_t revision, Activation* activation);
   void TakeEffect(std::shared_ptr<const SegmentReader> segment, uint64_t revision,
                   std::vector<Activation> activations);

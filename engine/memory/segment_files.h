@@ -17,8 +17,8 @@ namespace msa::engine {
 
 inline constexpr std::string_view kTemporarySuffix = ".tmp";
 
-// The directory of a bank's segments: how files are named, and a bounded set of open ones, so that many small segments do not
-// use up the process's file descriptors. Thread-safe.
+// The directory of a bank's segments: how files are named, and a bounded set of open ones, so that
+// many small segments do not use up the process's file descriptors. Thread-safe.
 class SegmentFiles {
  public:
   // `files` must outlive this and every file it opened.

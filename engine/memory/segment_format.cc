@@ -136,7 +136,8 @@ void WriteSegmentHeader(const SegmentHeader& header, absl::Span<std::byte> out) 
 }
 
 absl::StatusOr<SegmentHeader> ReadSegmentHeader(absl::Span<const std::byte> bytes) {
-  if (bytes.size() < kSegmentHeaderBytes) return absl::DataLossError("the file has no whole header");
+  if (bytes.size() < kSegmentHeaderBytes)
+    return absl::DataLossError("the file has no whole header");
   bytes = bytes.first(kSegmentHeaderBytes);
   if (!HasMagic(bytes, kSegmentMagic)) return absl::DataLossError("the file is no segment");
   if (LoadLittleEndian<uint64_t>(&bytes[kHeaderChecksumAt]) !=

@@ -10,12 +10,13 @@
 #include "absl/types/span.h"
 #include "engine/memory/document_encoder.h"
 
-// The bytes of a segment file; docs/memory_bank_format.md describes them. Everything is little endian, every section starts
-// at a multiple of 64.
+// The bytes of a segment file; docs/memory_bank_format.md describes them. Everything is little
+// endian, every section starts at a multiple of 64.
 namespace msa::engine {
 
 inline constexpr std::array<char, 8> kSegmentMagic = {'M', 'S', 'A', 'S', 'E', 'G', '\r', '\n'};
-inline constexpr std::array<char, 8> kSegmentFooterMagic = {'M', 'S', 'A', 'S', 'E', 'G', 'F', '\n'};
+inline constexpr std::array<char, 8> kSegmentFooterMagic = {'M', 'S', 'A', 'S',
+                                                            'E', 'G', 'F', '\n'};
 inline constexpr uint32_t kSegmentVersion = 1;
 inline constexpr uint64_t kSegmentAlignment = 64;
 inline constexpr uint64_t kSegmentHeaderBytes = 384;
@@ -29,7 +30,7 @@ struct SegmentLayout {
   uint64_t document_table = 0;  // [N] SegmentDocument
   uint64_t router_keys = 0;     // [layer, C, W]
   uint64_t content = 0;         // [document][layer, its chunks, 2, W]: C chunks in all
-  uint64_t checksums = 0;       // u64: content [N, layer], router keys [N, layer], router keys [layer]
+  uint64_t checksums = 0;  // u64: content [N, layer], router keys [N, layer], router keys [layer]
   uint64_t footer = 0;
   uint64_t file_bytes = 0;
 };
@@ -66,8 +67,8 @@ void WriteSegmentHeader(const SegmentHeader& header, absl::Span<std::byte> out);
 void WriteSegmentDocument(const SegmentDocument& document, absl::Span<std::byte> out);
 void WriteSegmentFooter(const SegmentFooter& footer, absl::Span<std::byte> out);
 
-// DATA_LOSS where the bytes are not what a writer of this version writes. FAILED_PRECONDITION (reason
-// UNKNOWN_FORMAT_VERSION) where the header is intact but of another version.
+// DATA_LOSS where the bytes are not what a writer of this version writes. FAILED_PRECONDITION
+// (reason UNKNOWN_FORMAT_VERSION) where the header is intact but of another version.
 absl::StatusOr<SegmentHeader> ReadSegmentHeader(absl::Span<const std::byte> bytes);
 absl::StatusOr<SegmentDocument> ReadSegmentDocument(absl::Span<const std::byte> bytes);
 absl::StatusOr<SegmentFooter> ReadSegmentFooter(absl::Span<const std::byte> bytes);

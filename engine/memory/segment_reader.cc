@@ -48,8 +48,7 @@ absl::StatusOr<std::unique_ptr<SegmentReader>> SegmentReader::Open(
     std::shared_ptr<SegmentFiles> files, uint64_t segment_id, const MemoryGeometry& expected,
     DamageHandler on_damage) {
   const std::string path = files->PathOf(segment_id);
-  std::unique_ptr<SegmentReader> reader(
-      new SegmentReader(std::move(files), std::move(on_damage)));
+  std::unique_ptr<SegmentReader> reader(new SegmentReader(std::move(files), std::move(on_damage)));
   const absl::Status status = reader->Load(segment_id, expected);
   if (!status.ok()) return Prefixed(status, path);
   return reader;
@@ -66,11 +65,11 @@ absl::Status SegmentReader::Load(uint64_t segment_id, const MemoryGeometry& expe
     return absl::DataLossError(absl::StrCat("the file holds segment ", header_.segment_id));
   }
   MSA_RETURN_IF_ERROR(CheckSameModel(header_.geometry, expected));
-  MSA_ASSIGN_OR_RETURN(
-      layout_, LayOutSegment(header_.geometry, header_.num_documents, header_.num_chunks));
+  MSA_ASSIGN_OR_RETURN(layout_,
+                       LayOutSegment(header_.geometry, header_.num_documents, header_.num_chunks));
   if (file->size() != layout_.file_bytes) {
-    return absl::DataLossError(absl::StrCat("the file has ", file->size(), " bytes, expected ",
-                                            layout_.file_bytes));
+    return absl::DataLossError(
+        absl::StrCat("the file has ", file->size(), " bytes, expected ", layout_.file_bytes));
   }
   MSA_ASSIGN_OR_RETURN(const auto footer_bytes,
                        ReadBytes(*file, layout_.footer, kSegmentFooterBytes));
@@ -83,9 +82,8 @@ absl::Status SegmentReader::Load(uint64_t segment_id, const MemoryGeometry& expe
 
 absl::Status SegmentReader::LoadTables(const ReadableFile& file, const SegmentFooter& footer) {
   const uint64_t num_documents = header_.num_documents;
-  MSA_ASSIGN_OR_RETURN(
-      const auto table,
-      ReadBytes(file, layout_.document_table, num_documents * kSegmentDocumentBytes));
+  MSA_ASSIGN_OR_RETURN(const auto table, ReadBytes(file, layout_.document_table,
+                                                   num_documents * kSegmentDocumentBytes));
   if (Checksum(table) != footer.document_table_checksum) {
     return absl::DataLossError("the document table's checksum is wrong");
   }
@@ -93,15 +91,15 @@ absl::Status SegmentReader::LoadTables(const ReadableFile& file, const SegmentFo
   uint64_t num_chunks = 0;
   documents_.reserve(num_documents);
   for (uint64_t i = 0; i < num_documents; ++i) {
-    const auto row = absl::MakeConstSpan(table).subspan(i * kSegmentDocumentBytes,
-                                                        kSegmentDocumentBytes);
+    const auto row =
+        absl::MakeConstSpan(table).subspan(i * kSegmentDocumentBytes, kSegmentDocumentBytes);
     MSA_ASSIGN_OR_RETURN(const SegmentDocument document, ReadSegmentDocument(row));
-    const bool consistent =
-        document.first_chunk == num_chunks && document.num_tokens > 0 &&
-        document.num_chunks == header_.geometry.ChunksOf(document.num_tokens) &&
-        numbers.insert(document.number).second;
+    const bool consistent = document.first_chunk == num_chunks && document.num_tokens > 0 &&
+                            document.num_chunks == header_.geometry.ChunksOf(document.num_tokens) &&
+                            numbers.insert(document.number).second;
     if (!consistent) {
-      return absl::DataLossError(absl::StrCat("row ", i, " of the document table is not consistent"));
+      return absl::DataLossError(
+          absl::StrCat("row ", i, " of the document table is not consistent"));
     }
     num_chunks += document.num_chunks;
     documents_.push_back(document);
@@ -111,9 +109,9 @@ absl::Status SegmentReader::LoadTables(const ReadableFile& file, const SegmentFo
   }
   const auto num_layers = static_cast<uint64_t>(header_.geometry.num_msa_layers);
   const uint64_t num_blocks = num_documents * num_layers;
-  MSA_ASSIGN_OR_RETURN(const auto checksums,
-                       ReadBytes(file, layout_.checksums,
-                                 (2 * num_blocks + num_layers) * sizeof(uint64_t)));
+  MSA_ASSIGN_OR_RETURN(
+      const auto checksums,
+      ReadBytes(file, layout_.checksums, (2 * num_blocks + num_layers) * sizeof(uint64_t)));
   if (Checksum(checksums) != footer.checksums_checksum) {
     return absl::DataLossError("the checksum table's checksum is wrong");
   }

@@ -16,7 +16,8 @@ constexpr int64_t kSmallestExtentBytes = int64_t{256} << 10;
 constexpr int64_t kLargestExtentBytes = int64_t{64} << 20;
 constexpr std::align_val_t kKeyAlignment{64};  // a cache line, and the widest vector register
 
-// Memory that is not touched before it is written, so that what an extent holds ready costs nothing.
+// Memory that is not touched before it is written, so that what an extent holds ready costs
+// nothing.
 struct FreeKeys {
   void operator()(std::byte* keys) const { ::operator delete[](keys, kKeyAlignment); }
 };
@@ -56,8 +57,8 @@ absl::Status Shard::ReadContent(uint32_t number, int msa_index, absl::Span<std::
     return absl::NotFoundError(absl::StrCat("document ", number, " is not in this shard"));
   }
   const Location& location = found->second;
-  return location.segment->ReadContent(location.document_in_segment,
-                                       static_cast<size_t>(msa_index), out);
+  return location.segment->ReadContent(location.document_in_segment, static_cast<size_t>(msa_index),
+                                       out);
 }
 
 int64_t Shard::num_chunks() const { return num_chunks_; }
@@ -67,16 +68,17 @@ int64_t Shard::largest_document_chunks() const { return largest_document_chunks_
 int64_t Shard::resident_bytes() const {
   size_t tables = locations_.capacity() * (sizeof(uint32_t) + sizeof(Location) + 1);
   for (const auto& extent : extents_) {
-    tables += sizeof(Extent) +
-              (extent->chunk_offsets.capacity() + extent->numbers.capacity()) * sizeof(uint32_t) +
-              (extent->from_revision.capacity() + extent->to_revision.capacity()) *
-                  sizeof(uint64_t);
+    tables +=
+        sizeof(Extent) +
+        (extent->chunk_offsets.capacity() + extent->numbers.capacity()) * sizeof(uint32_t) +
+        (extent->from_revision.capacity() + extent->to_revision.capacity()) * sizeof(uint64_t);
   }
   for (const auto& layer : views_) tables += layer.capacity() * sizeof(kernels::KeyExtent);
   return num_chunks_ * geometry_.router_key_bytes_per_chunk() + static_cast<int64_t>(tables);
 }
 
-// The last extent, or a new one that is a sixteenth of the shard: few extents, and little that is held ready.
+// The last extent, or a new one that is a sixteenth of the shard: few extents, and little that is
+// held ready.
 Shard::Extent& Shard::ExtentFor(int64_t num_chunks) {
   if (!extents_.empty()) {
     Extent& last = *extents_.back();
@@ -96,8 +98,8 @@ Shard::Extent& Shard::ExtentFor(int64_t num_chunks) {
 
 void Shard::UpdateViews(size_t extent_index) {
   const Extent& extent = *extents_[extent_index];
-  const auto layer_bytes = extent.capacity * geometry_.kv_width *
-                           static_cast<int64_t>(kernels::SizeOf(geometry_.dtype));
+  const auto layer_bytes =
+      extent.capacity * geometry_.kv_width * static_cast<int64_t>(kernels::SizeOf(geometry_.dtype));
   for (size_t layer = 0; layer < views_.size(); ++layer) {
     views_[layer].resize(extents_.size());
     kernels::KeyExtent& view = views_[layer][extent_index];

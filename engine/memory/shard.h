@@ -14,11 +14,12 @@ namespace msa::engine {
 
 class SegmentReader;
 
-// One rank's part of one bank: router keys in memory, content where the segments are. Routing keys live in append-only
-// extents; deleted and superseded documents stay in them, invisible, until the bank is compacted or opened again.
+// One rank's part of one bank: router keys in memory, content where the segments are. Routing keys
+// live in append-only extents; deleted and superseded documents stay in them, invisible, until the
+// bank is compacted or opened again.
 //
-// Threads: the mutators run between steps only (DocumentEncoder::AtStepBoundary); the readers run inside steps, on any rank's
-// thread, or between steps.
+// Threads: the mutators run between steps only (DocumentEncoder::AtStepBoundary); the readers run
+// inside steps, on any rank's thread, or between steps.
 class Shard {
  public:
   explicit Shard(const MemoryGeometry& geometry);
@@ -27,17 +28,20 @@ class Shard {
   Shard& operator=(Shard&&) = delete;
 
   // ---- readers
-  // What ScoreChunks takes, for one MSA layer (index into ModelConfig::msa_layers). Valid until the next mutation.
+  // What ScoreChunks takes, for one MSA layer (index into ModelConfig::msa_layers). Valid until the
+  // next mutation.
   absl::Span<const kernels::KeyExtent> RouterKeys(int msa_index) const;
   // Chunks of a document of this shard, visible or not; 0 when it is not here.
   int64_t NumChunks(uint32_t number) const;
-  // The document's content of one layer, [C, 2 (key, value), kv_width] in the bank dtype, read from its segment and
-  // verified against its checksum. `out` has exactly that size. DATA_LOSS names segment and document.
+  // The document's content of one layer, [C, 2 (key, value), kv_width] in the bank dtype, read from
+  // its segment and verified against its checksum. `out` has exactly that size. DATA_LOSS names
+  // segment and document.
   absl::Status ReadContent(uint32_t number, int msa_index, absl::Span<std::byte> out) const;
 
-  int64_t num_chunks() const;         // with tombstones
-  int64_t num_documents() const;      // with tombstones
-  int64_t resident_bytes() const;     // router keys and tables; not what extents hold ready and nobody has touched
+  int64_t num_chunks() const;     // with tombstones
+  int64_t num_documents() const;  // with tombstones
+  int64_t resident_bytes()
+      const;  // router keys and tables; not what extents hold ready and nobody has touched
   int64_t largest_document_chunks() const;
 
   // ---- mutators
@@ -50,8 +54,8 @@ class Shard {
     int64_t document_in_segment = 0;
   };
   void Add(std::vector<Addition> additions);
-  // Nothing where the number is not here. A document that was retired may be added again: its content is then read from the
-  // new place.
+  // Nothing where the number is not here. A document that was retired may be added again: its
+  // content is then read from the new place.
   void Retire(uint32_t number, uint64_t to_revision);
 
  private:

@@ -10,8 +10,9 @@
 
 namespace msa::engine {
 
-// What the connections of one SQLite database share inside this process: the locks of its main file and the WAL index with
-// its eight locks (https://www.sqlite.org/walformat.html). Nothing blocks: a lock is had at once or not at all. Thread-safe.
+// What the connections of one SQLite database share inside this process: the locks of its main file
+// and the WAL index with its eight locks (https://www.sqlite.org/walformat.html). Nothing blocks: a
+// lock is had at once or not at all. Thread-safe.
 class SharedDatabase {
  public:
   static constexpr int kNumIndexLocks = 8;

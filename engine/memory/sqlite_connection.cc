@@ -96,15 +96,14 @@ absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const C
                                                                          const std::string& path,
                                                                          bool create) {
   std::unique_ptr<SqliteConnection> connection(new SqliteConnection(path));
-  const int flags =
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
-  const int code =
-      sqlite3_open_v2(path.c_str(), &connection->database_, flags, vfs.name().c_str());
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+  const int code = sqlite3_open_v2(path.c_str(), &connection->database_, flags, vfs.name().c_str());
   MSA_RETURN_IF_ERROR(connection->StatusOf(code));
   // Another connection of this process may close or recover the WAL for a moment.
   sqlite3_busy_timeout(connection->database_, 10'000);
-  MSA_RETURN_IF_ERROR(connection->Execute("PRAGMA temp_store = MEMORY; PRAGMA journal_mode = WAL; "
-                                          "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON"));
+  MSA_RETURN_IF_ERROR(
+      connection->Execute("PRAGMA temp_store = MEMORY; PRAGMA journal_mode = WAL; "
+                          "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON"));
   return connection;
 }
 
@@ -121,8 +120,8 @@ absl::Status SqliteConnection::StatusOf(int code) const {
 absl::StatusOr<SqliteStatement> SqliteConnection::Prepare(const char* sql) {
   sqlite3_stmt*& statement = statements_[sql];
   if (statement == nullptr) {
-    const int code = sqlite3_prepare_v3(database_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement,
-                                        nullptr);
+    const int code =
+        sqlite3_prepare_v3(database_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
     if (code != SQLITE_OK) {
       statements_.erase(sql);
       return StatusOf(code);

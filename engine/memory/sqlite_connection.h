@@ -14,8 +14,8 @@
 
 namespace msa::engine {
 
-// A prepared statement: bind, then Step until there are no more rows. It is rewound when the object goes. Parameters and
-// columns count from 1 and 0, as SQLite's do.
+// A prepared statement: bind, then Step until there are no more rows. It is rewound when the object
+// goes. Parameters and columns count from 1 and 0, as SQLite's do.
 class SqliteStatement {
  public:
   SqliteStatement(sqlite3_stmt* statement, const std::string* path);
@@ -40,18 +40,21 @@ class SqliteStatement {
   const std::string* path_;
 };
 
-// One connection to a database, not thread-safe. Errors name the file: RESOURCE_EXHAUSTED (DISK_FULL), DATA_LOSS where the file
-// is damaged or none, UNAVAILABLE on I/O errors, FAILED_PRECONDITION where it cannot be opened or is locked.
+// One connection to a database, not thread-safe. Errors name the file: RESOURCE_EXHAUSTED
+// (DISK_FULL), DATA_LOSS where the file is damaged or none, UNAVAILABLE on I/O errors,
+// FAILED_PRECONDITION where it cannot be opened or is locked.
 class SqliteConnection {
  public:
   // With WAL, synchronous = FULL and secure_delete.
-  static absl::StatusOr<std::unique_ptr<SqliteConnection>> Open(const CatalogVfs& vfs, const std::string& path,
+  static absl::StatusOr<std::unique_ptr<SqliteConnection>> Open(const CatalogVfs& vfs,
+                                                                const std::string& path,
                                                                 bool create);
   ~SqliteConnection();
   SqliteConnection(const SqliteConnection&) = delete;
   SqliteConnection& operator=(const SqliteConnection&) = delete;
 
-  // `sql` has static storage: prepared statements are kept by its address. One use of a statement at a time.
+  // `sql` has static storage: prepared statements are kept by its address. One use of a statement
+  // at a time.
   absl::StatusOr<SqliteStatement> Prepare(const char* sql);
   absl::Status Execute(const char* sql);  // any number of statements without parameters
 

@@ -1,6 +1,6 @@
 #include "engine/memory/visible_bank.h"
 
-#include "kernels/core/check.h"
+#include <algorithm>
 
 namespace msa::engine {
 
@@ -23,6 +23,8 @@ VisibleBank::VisibleBank(const MemoryGeometry& geometry, int num_shards, uint64_
 }
 
 void VisibleBank::Publish(Publication publication) {
+  // An engine that is stopping may run a late change in its caller while earlier ones still run.
+  const std::lock_guard publishing(publish_mutex_);
   for (size_t rank = 0; rank < publication.additions.size(); ++rank) {
     shards_[rank].Add(std::move(publication.additions[rank]));
   }
@@ -31,8 +33,7 @@ void VisibleBank::Publish(Publication publication) {
   }
   {
     const std::lock_guard lock(mutex_);
-    MSA_CHECK(revision_ < publication.revision, "revisions are published in their order");
-    revision_ = publication.revision;
+    revision_ = std::max(revision_, publication.revision);
   }
   changed_();
 }

@@ -20,12 +20,14 @@ struct Publication {
   std::vector<std::pair<int, uint32_t>> retired;        // rank, number
 };
 
-// What queries see of a bank: its shards, the revision they stand at, and the revisions that queries hold. Shards change in
-// Publish alone.
+// What queries see of a bank: its shards, the revision they stand at, and the revisions that
+// queries hold. Shards change in Publish alone.
 class VisibleBank : public std::enable_shared_from_this<VisibleBank> {
  public:
-  // `changed` is called after every publication and when an oldest pin goes; on any thread, must not block.
-  VisibleBank(const MemoryGeometry& geometry, int num_shards, uint64_t revision, std::function<void()> changed);
+  // `changed` is called after every publication and when an oldest pin goes; on any thread, must
+  // not block.
+  VisibleBank(const MemoryGeometry& geometry, int num_shards, uint64_t revision,
+              std::function<void()> changed);
 
   std::vector<Shard>& shards() { return shards_; }  // see Shard for threads
 
@@ -43,6 +45,7 @@ class VisibleBank : public std::enable_shared_from_this<VisibleBank> {
 
   const std::function<void()> changed_;
   std::vector<Shard> shards_;  // [R]
+  std::mutex publish_mutex_;
   mutable std::mutex mutex_;
   uint64_t revision_;               // under mutex_
   std::multiset<uint64_t> pinned_;  // under mutex_

@@ -11,7 +11,8 @@ constexpr int64_t kPagesPerBlock = 16;
 
 }  // namespace
 
-KvPagePool::KvPagePool(const kernels::KvPageShape& shape, int64_t max_pages) : shape_(shape), max_pages_(max_pages) {}
+KvPagePool::KvPagePool(const kernels::KvPageShape& shape, int64_t max_pages)
+    : shape_(shape), max_pages_(max_pages) {}
 
 bool KvPagePool::Reserve(int64_t pages) {
   if (pages > free_pages()) return false;
@@ -46,7 +47,8 @@ void KvPagePool::Give(void* page) {
 
 void KvRows::Grow(KvPagePool* pool, int64_t rows) {
   num_rows_ += rows;
-  while (static_cast<int64_t>(pages_.size()) < pool->PagesFor(num_rows_)) pages_.push_back(pool->Take());
+  while (static_cast<int64_t>(pages_.size()) < pool->PagesFor(num_rows_))
+    pages_.push_back(pool->Take());
 }
 
 void KvRows::Clear(KvPagePool* pool) {
@@ -55,7 +57,8 @@ void KvRows::Clear(KvPagePool* pool) {
   num_rows_ = 0;
 }
 
-void KvRows::AppendSpans(const kernels::KvPageShape& shape, std::vector<kernels::KvSpan>* spans) const {
+void KvRows::AppendSpans(const kernels::KvPageShape& shape,
+                         std::vector<kernels::KvSpan>* spans) const {
   int64_t left = num_rows_;
   for (const void* page : pages_) {
     spans->push_back({page, static_cast<int32_t>(std::min(left, shape.rows_per_page))});

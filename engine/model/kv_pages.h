@@ -9,9 +9,10 @@
 
 namespace msa::engine {
 
-// The pages of one rank, in which sequences keep keys and values. Pages are reserved before a round starts and taken from
-// the reservation as rows appear, so taking never fails. Memory is allocated when a page is first taken and kept.
-// Used by one thread at a time (the rank inside a step, the scheduler between steps).
+// The pages of one rank, in which sequences keep keys and values. Pages are reserved before a round
+// starts and taken from the reservation as rows appear, so taking never fails. Memory is allocated
+// when a page is first taken and kept. Used by one thread at a time (the rank inside a step, the
+// scheduler between steps).
 class KvPagePool {
  public:
   KvPagePool(const kernels::KvPageShape& shape, int64_t max_pages);
@@ -22,11 +23,13 @@ class KvPagePool {
   int64_t max_pages() const { return max_pages_; }
   int64_t reserved_pages() const { return reserved_; }
   int64_t free_pages() const { return max_pages_ - reserved_; }
-  int64_t PagesFor(int64_t rows) const { return (rows + shape_.rows_per_page - 1) / shape_.rows_per_page; }
+  int64_t PagesFor(int64_t rows) const {
+    return (rows + shape_.rows_per_page - 1) / shape_.rows_per_page;
+  }
 
   bool Reserve(int64_t pages);  // false, and nothing changes, when fewer are free
   void Unreserve(int64_t pages);
-  void* Take();                 // one of the reserved pages; contents undefined
+  void* Take();  // one of the reserved pages; contents undefined
   void Give(void* page);
 
  private:
@@ -38,13 +41,15 @@ class KvPagePool {
   std::vector<void*> free_;
 };
 
-// Rows of one layer in pages: a sequence's own, its memory, or the template prefix. Movable; gives no page back by itself.
+// Rows of one layer in pages: a sequence's own, its memory, or the template prefix. Movable; gives
+// no page back by itself.
 class KvRows {
  public:
   int64_t num_rows() const { return num_rows_; }
   const std::vector<void*>& pages() const { return pages_; }
 
-  void Grow(KvPagePool* pool, int64_t rows);  // makes room for `rows` more; their contents are undefined
+  void Grow(KvPagePool* pool,
+            int64_t rows);  // makes room for `rows` more; their contents are undefined
   void Clear(KvPagePool* pool);
   void AppendSpans(const kernels::KvPageShape& shape, std::vector<kernels::KvSpan>* spans) const;
 

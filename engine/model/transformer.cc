@@ -13,8 +13,8 @@ namespace msa::engine {
 
 using kernels::HostView;
 
-Transformer::Transformer(const ModelConfig* config, const Weights* weights, kernels::OpContext context,
-                         kernels::ComputeDType compute)
+Transformer::Transformer(const ModelConfig* config, const Weights* weights,
+                         kernels::OpContext context, kernels::ComputeDType compute)
     : config_(config),
       weights_(weights),
       context_(context),
@@ -22,22 +22,26 @@ Transformer::Transformer(const ModelConfig* config, const Weights* weights, kern
       normed_(static_cast<size_t>(kMaxRows * config->hidden_size)),
       gate_(static_cast<size_t>(kMaxRows * config->ffn_size)),
       up_(gate_.size()),
-      router_heads_(static_cast<size_t>(config->msa_layers.empty() ? 0 : kMaxRows * config->query_width())) {}
+      router_heads_(
+          static_cast<size_t>(config->msa_layers.empty() ? 0 : kMaxRows * config->query_width())) {}
 
 int64_t Transformer::router_query_width() const {
-  return config_->head_reduce == kernels::HeadReduce::kMean ? config_->kv_width() : config_->query_width();
+  return config_->head_reduce == kernels::HeadReduce::kMean ? config_->kv_width()
+                                                            : config_->query_width();
 }
 
 int64_t Transformer::scratch_bytes() const {
-  return static_cast<int64_t>((normed_.size() + gate_.size() + up_.size() + router_heads_.size()) * sizeof(float));
+  return static_cast<int64_t>((normed_.size() + gate_.size() + up_.size() + router_heads_.size()) *
+                              sizeof(float));
 }
 
-absl::Status Transformer::Embed(absl::Span<const int32_t> token_ids, HostView<float, 2> hidden) const {
+absl::Status Transformer::Embed(absl::Span<const int32_t> token_ids,
+                                HostView<float, 2> hidden) const {
   return kernels::Embed(context_, weights_->embedding, token_ids, hidden);
 }
 
-absl::Status Transformer::Project(int64_t layer, HostView<const float, 2> hidden, absl::Span<const int32_t> positions,
-                                  const Projections& out) {
+absl::Status Transformer::Project(int64_t layer, HostView<const float, 2> hidden,
+                                  absl::Span<const int32_t> positions, const Projections& out) {
   const ModelConfig& c = *config_;
   const LayerWeights& w = weights_->layers[static_cast<size_t>(layer)];
   const int64_t rows = hidden.shape[0];
@@ -53,8 +57,8 @@ absl::Status Transformer::Project(int64_t layer, HostView<const float, 2> hidden
   if (query != nullptr) {
     MSA_RETURN_IF_ERROR(MatMul(normed, w.query, query));
     MSA_RETURN_IF_ERROR(NormHeads(query, rows, c.num_query_heads, w.query_norm));
-    MSA_RETURN_IF_ERROR(
-        kernels::Rope(context_, {query, {rows, c.num_query_heads, c.head_dim}}, positions, c.rope_theta));
+    MSA_RETURN_IF_ERROR(kernels::Rope(context_, {query, {rows, c.num_query_heads, c.head_dim}},
+                                      positions, c.rope_theta));
   }
   if (out.key.data != nullptr) {
     MSA_RETURN_IF_ERROR(MatMul(normed, w.key, out.key.data));
@@ -62,11 +66,14 @@ absl::Status Transformer::Project(int64_t layer, HostView<const float, 2> hidden
     MSA_RETURN_IF_ERROR(kernels::Rope(context_, out.key, positions, c.rope_theta));
   }
   if (out.value.data != nullptr) MSA_RETURN_IF_ERROR(MatMul(normed, w.value, out.value.data));
-  if (out.router_key.data != nullptr) MSA_RETURN_IF_ERROR(MatMul(normed, w.router_key, out.router_key.data));
+  if (out.router_key.data != nullptr)
+    MSA_RETURN_IF_ERROR(MatMul(normed, w.router_key, out.router_key.data));
   if (out.router_query.data != nullptr) {
-    if (!shared_router_query) MSA_RETURN_IF_ERROR(MatMul(normed, w.router_query, router_heads_.data()));
+    if (!shared_router_query)
+      MSA_RETURN_IF_ERROR(MatMul(normed, w.router_query, router_heads_.data()));
     MSA_RETURN_IF_ERROR(kernels::RouterQuery(
-        context_, {.heads = {shared_router_query ? query : router_heads_.data(), {rows, c.num_query_heads, c.head_dim}},
+        context_, {.heads = {shared_router_query ? query : router_heads_.data(),
+                             {rows, c.num_query_heads, c.head_dim}},
                    .normalize = c.cosine,
                    .sum_groups = c.head_reduce == kernels::HeadReduce::kMean,
                    .num_kv_heads = c.num_kv_heads,
@@ -75,19 +82,21 @@ absl::Status Transformer::Project(int64_t layer, HostView<const float, 2> hidden
   return absl::OkStatus();
 }
 
-absl::Status Transformer::Mix(int64_t layer, HostView<const float, 2> attention, HostView<float, 2> hidden) {
+absl::Status Transformer::Mix(int64_t layer, HostView<const float, 2> attention,
+                              HostView<float, 2> hidden) {
   const ModelConfig& c = *config_;
   const LayerWeights& w = weights_->layers[static_cast<size_t>(layer)];
   const int64_t rows = hidden.shape[0];
   MSA_CHECK(rows <= kMaxRows, "a slice fits the scratch");
   MSA_RETURN_IF_ERROR(MatMul(attention, w.output, hidden.data, /*add=*/true));
-  MSA_RETURN_IF_ERROR(kernels::RmsNorm(context_, {hidden.data, hidden.shape}, w.post_attention_norm, c.rms_epsilon,
-                                       {normed_.data(), {rows, c.hidden_size}}));
+  MSA_RETURN_IF_ERROR(kernels::RmsNorm(context_, {hidden.data, hidden.shape}, w.post_attention_norm,
+                                       c.rms_epsilon, {normed_.data(), {rows, c.hidden_size}}));
   const HostView<const float, 2> normed{normed_.data(), {rows, c.hidden_size}};
   MSA_RETURN_IF_ERROR(MatMul(normed, w.gate, gate_.data()));
   MSA_RETURN_IF_ERROR(MatMul(normed, w.up, up_.data()));
   const HostView<const float, 2> gate{gate_.data(), {rows, c.ffn_size}};
-  MSA_RETURN_IF_ERROR(kernels::SiluMul(context_, gate, {up_.data(), gate.shape}, {gate_.data(), gate.shape}));
+  MSA_RETURN_IF_ERROR(
+      kernels::SiluMul(context_, gate, {up_.data(), gate.shape}, {gate_.data(), gate.shape}));
   return MatMul(gate, w.down, hidden.data, /*add=*/true);
 }
 
@@ -99,8 +108,8 @@ absl::Status Transformer::Logits(HostView<const float, 2> hidden, HostView<float
   return MatMul({normed_.data(), {rows, config_->hidden_size}}, weights_->lm_head, logits.data);
 }
 
-absl::Status Transformer::MatMul(HostView<const float, 2> input, const kernels::MatrixView& weight, float* output,
-                                 bool add) const {
+absl::Status Transformer::MatMul(HostView<const float, 2> input, const kernels::MatrixView& weight,
+                                 float* output, bool add) const {
   return kernels::MatMul(context_, {.input = input,
                                     .weight = weight,
                                     .output = {output, {input.shape[0], weight.rows}},

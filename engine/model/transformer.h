@@ -14,28 +14,32 @@ namespace msa::engine {
 
 // What a layer makes of its input before attention. Empty views are not computed.
 struct Projections {
-  kernels::HostView<float, 3> query{};         // [T, Hq, D], normed, with RoPE
-  kernels::HostView<float, 3> key{};           // [T, Hkv, D], normed, with RoPE
-  kernels::HostView<float, 3> value{};         // [T, Hkv, D]
-  kernels::HostView<float, 3> router_key{};    // [T, Hkv, D], MSA layers: no norm, no RoPE
-  kernels::HostView<float, 2> router_query{};  // [T, W], MSA layers: what ScoreChunks takes, see router_query_width
+  kernels::HostView<float, 3> query{};       // [T, Hq, D], normed, with RoPE
+  kernels::HostView<float, 3> key{};         // [T, Hkv, D], normed, with RoPE
+  kernels::HostView<float, 3> value{};       // [T, Hkv, D]
+  kernels::HostView<float, 3> router_key{};  // [T, Hkv, D], MSA layers: no norm, no RoPE
+  kernels::HostView<float, 2>
+      router_query{};  // [T, W], MSA layers: what ScoreChunks takes, see router_query_width
 };
 
-// One model on one rank: the parts of a layer that do not depend on who attends to what. Attention itself is the caller's:
-// documents attend to themselves, prompts and answers to pages. Holds scratch for at most `max_rows` rows, so one thread at
-// a time; results per row do not depend on the other rows of a call. Formulas: Qwen3 with MSA's router projections.
+// One model on one rank: the parts of a layer that do not depend on who attends to what. Attention
+// itself is the caller's: documents attend to themselves, prompts and answers to pages. Holds
+// scratch for at most `max_rows` rows, so one thread at a time; results per row do not depend on
+// the other rows of a call. Formulas: Qwen3 with MSA's router projections.
 class Transformer {
  public:
   static constexpr int64_t kMaxRows = 256;  // of one call
 
   // `config` and `weights` must outlive the object.
-  Transformer(const ModelConfig* config, const Weights* weights, kernels::OpContext context, kernels::ComputeDType compute);
+  Transformer(const ModelConfig* config, const Weights* weights, kernels::OpContext context,
+              kernels::ComputeDType compute);
 
   const ModelConfig& config() const { return *config_; }
   const kernels::OpContext& context() const { return context_; }
   kernels::ComputeDType compute() const { return compute_; }
 
-  // W of router queries: Hkv * D for the head mean (heads summed per KV head), Hq * D for the head maximum.
+  // W of router queries: Hkv * D for the head mean (heads summed per KV head), Hq * D for the head
+  // maximum.
   int64_t router_query_width() const;
   int64_t scratch_bytes() const;
 
@@ -43,18 +47,20 @@ class Transformer {
   absl::Status Embed(absl::Span<const int32_t> token_ids, kernels::HostView<float, 2> hidden) const;
 
   // Norm, projections, per-head norms, RoPE. hidden [T, M], T <= kMaxRows.
-  absl::Status Project(int64_t layer, kernels::HostView<const float, 2> hidden, absl::Span<const int32_t> positions,
-                       const Projections& out);
+  absl::Status Project(int64_t layer, kernels::HostView<const float, 2> hidden,
+                       absl::Span<const int32_t> positions, const Projections& out);
 
-  // Output projection and MLP: hidden += attention * Wo; hidden += mlp(norm(hidden)). attention [T, Hq * D].
-  absl::Status Mix(int64_t layer, kernels::HostView<const float, 2> attention, kernels::HostView<float, 2> hidden);
+  // Output projection and MLP: hidden += attention * Wo; hidden += mlp(norm(hidden)). attention [T,
+  // Hq * D].
+  absl::Status Mix(int64_t layer, kernels::HostView<const float, 2> attention,
+                   kernels::HostView<float, 2> hidden);
 
   // logits [T, V] of final hidden states [T, M].
   absl::Status Logits(kernels::HostView<const float, 2> hidden, kernels::HostView<float, 2> logits);
 
  private:
-  absl::Status MatMul(kernels::HostView<const float, 2> input, const kernels::MatrixView& weight, float* output,
-                      bool add = false) const;
+  absl::Status MatMul(kernels::HostView<const float, 2> input, const kernels::MatrixView& weight,
+                      float* output, bool add = false) const;
   absl::Status NormHeads(float* heads, int64_t num_rows, int64_t num_heads,
                          kernels::HostView<const float, 1> weight) const;
 

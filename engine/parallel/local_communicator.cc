@@ -60,7 +60,8 @@ class LocalGroup {
 
 class LocalCommunicator : public Communicator {
  public:
-  LocalCommunicator(std::shared_ptr<LocalGroup> group, int rank) : group_(std::move(group)), rank_(rank) {}
+  LocalCommunicator(std::shared_ptr<LocalGroup> group, int rank)
+      : group_(std::move(group)), rank_(rank) {}
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(group_->size()); }
@@ -93,7 +94,8 @@ std::vector<std::unique_ptr<Communicator>> MakeLocalCommunicators(int size) {
   MSA_CHECK(size > 0, "a group has at least one rank");
   auto group = std::make_shared<LocalGroup>(size);
   std::vector<std::unique_ptr<Communicator>> communicators;
-  for (int rank = 0; rank < size; ++rank) communicators.push_back(std::make_unique<LocalCommunicator>(group, rank));
+  for (int rank = 0; rank < size; ++rank)
+    communicators.push_back(std::make_unique<LocalCommunicator>(group, rank));
   return communicators;
 }
 

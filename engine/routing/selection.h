@@ -7,8 +7,8 @@
 
 namespace msa::engine {
 
-// The documents that one MSA layer reads in one round, best first: higher score, then the lower number. The same for any
-// number of shards.
+// The documents that one MSA layer reads in one round, best first: higher score, then the lower
+// number. The same for any number of shards.
 struct Selection {
   std::vector<kernels::ScoredDocument> documents;
   std::vector<int> owners;          // [documents] the rank whose shard holds it

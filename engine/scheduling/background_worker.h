@@ -9,8 +9,8 @@
 
 namespace msa::engine {
 
-// One thread for what must not hold up a step: reading cited texts, building prompts, looking up document ids. Tasks run
-// in order. Thread-safe.
+// One thread for what must not hold up a step: reading cited texts, building prompts, looking up
+// document ids. Tasks run in order. Thread-safe.
 class BackgroundWorker {
  public:
   BackgroundWorker();

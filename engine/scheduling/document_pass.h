@@ -9,8 +9,8 @@
 
 namespace msa::engine {
 
-// Runs slices of document encoding: causal within each document, pooled per MSA layer into the documents' memory. One thread
-// at a time.
+// Runs slices of document encoding: causal within each document, pooled per MSA layer into the
+// documents' memory. One thread at a time.
 class DocumentPass {
  public:
   DocumentPass(Transformer* transformer, kernels::DType bank_dtype);

@@ -8,10 +8,18 @@ namespace {
 int64_t TextBytes(const QueryEvent& event) {
   struct Visitor {
     int64_t operator()(const StartedEvent&) const { return 64; }
-    int64_t operator()(const RoundEvent& e) const { return 64 + 128 * static_cast<int64_t>(e.documents.size()); }
-    int64_t operator()(const CitationsEvent& e) const { return 64 + 64 * static_cast<int64_t>(e.documents.size()); }
-    int64_t operator()(const TokenEvent& e) const { return 64 + static_cast<int64_t>(e.text.size()); }
-    int64_t operator()(const FinishedEvent& e) const { return 256 + static_cast<int64_t>(e.answer.size()); }
+    int64_t operator()(const RoundEvent& e) const {
+      return 64 + 128 * static_cast<int64_t>(e.documents.size());
+    }
+    int64_t operator()(const CitationsEvent& e) const {
+      return 64 + 64 * static_cast<int64_t>(e.documents.size());
+    }
+    int64_t operator()(const TokenEvent& e) const {
+      return 64 + static_cast<int64_t>(e.text.size());
+    }
+    int64_t operator()(const FinishedEvent& e) const {
+      return 256 + static_cast<int64_t>(e.answer.size());
+    }
   };
   return std::visit(Visitor{}, event);
 }

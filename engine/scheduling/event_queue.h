@@ -13,12 +13,13 @@
 
 namespace msa::engine {
 
-// Events of one query on their way to its reader, in order. Writers never wait: the scheduler asks full() before it lets the
-// sequence write more. Thread-safe.
+// Events of one query on their way to its reader, in order. Writers never wait: the scheduler asks
+// full() before it lets the sequence write more. Thread-safe.
 class EventQueue {
  public:
-  // `max_bytes` of unread events make the queue full; a step's events may overshoot it once. `on_ready` is called whenever
-  // a reader may find something new; it must not wait for a lock that a caller of Detach holds.
+  // `max_bytes` of unread events make the queue full; a step's events may overshoot it once.
+  // `on_ready` is called whenever a reader may find something new; it must not wait for a lock that
+  // a caller of Detach holds.
   EventQueue(int64_t max_bytes, absl::AnyInvocable<void()> on_ready)
       : max_bytes_(max_bytes), on_ready_(std::move(on_ready)) {}
 
@@ -28,7 +29,8 @@ class EventQueue {
   void Push(QueryEvent event);
   // No more events. Events pushed before are still read first; a later call changes nothing.
   void Close(absl::Status status);
-  // The reader is gone: on_ready is not called any more (and is not running when this returns), events are dropped.
+  // The reader is gone: on_ready is not called any more (and is not running when this returns),
+  // events are dropped.
   void Detach();
 
   enum class ReadState { kEvent, kPending, kEnd };

@@ -22,8 +22,9 @@
 
 namespace msa::engine {
 
-// One request from admission to its end. Who touches what: the fixed part nobody changes; `cancelled` anyone; the rest the
-// scheduler between steps, the sequence's rank inside a step, or the assembler while the state is kAssembling.
+// One request from admission to its end. Who touches what: the fixed part nobody changes;
+// `cancelled` anyone; the rest the scheduler between steps, the sequence's rank inside a step, or
+// the assembler while the state is kAssembling.
 struct Query {
   enum class State {
     kWaiting,     // its next prompt waits for pages; holds none
@@ -39,32 +40,32 @@ struct Query {
   std::string question;
   bool explain_layers = false;
   absl::Time deadline = absl::InfiniteFuture();
-  absl::Duration arrival;                   // monotonic
-  std::shared_ptr<EventQueue> events;       // Generate; null for Retrieve
-  int64_t max_new_rows = 0;                 // most rows fed after a round's prompt
+  absl::Duration arrival;              // monotonic
+  std::shared_ptr<EventQueue> events;  // Generate; null for Retrieve
+  int64_t max_new_rows = 0;            // most rows fed after a round's prompt
   bool constrained = false;
 
   std::atomic<bool> cancelled{false};
 
   // ---- life
   State state = State::kWaiting;
-  std::unique_ptr<Interleave> interleave;   // Retrieve has none beyond its prompt
+  std::unique_ptr<Interleave> interleave;  // Retrieve has none beyond its prompt
   std::unique_ptr<TokenSource> token_source;
-  RoundPrompt prompt;                       // of the round that waits or runs
+  RoundPrompt prompt;  // of the round that waits or runs
   int round = 0;
-  bool started = false;                     // left the queue once
-  absl::Status assembled;                   // kAssembling: how it went
+  bool started = false;    // left the queue once
+  absl::Status assembled;  // kAssembling: how it went
   Interleave::Action assembled_action = Interleave::Action::kExpand;
 
   // ---- on its rank
   int rank = -1;
   SequenceKv kv;
   PromptJob job;
-  bool job_done = false;                    // the planner planned the job's last slice
-  std::vector<Selection> selections;        // [MSA layer] of this round
+  bool job_done = false;              // the planner planned the job's last slice
+  std::vector<Selection> selections;  // [MSA layer] of this round
   int64_t num_local_rows = 0;
   int32_t pending_token = -1;
-  absl::Status status;                      // a failure of this sequence alone
+  absl::Status status;  // a failure of this sequence alone
 
   // ---- what is reported
   StageTimings timings;
@@ -73,7 +74,8 @@ struct Query {
   std::vector<FinishedEvent::Source> sources;
   int64_t num_known_citations = 0;
   int64_t num_unknown_citations = 0;
-  std::function<void(Query&)> finish_retrieve;  // Retrieve: hands the selections over, or status; called once
+  std::function<void(Query&)>
+      finish_retrieve;  // Retrieve: hands the selections over, or status; called once
 };
 
 }  // namespace msa::engine

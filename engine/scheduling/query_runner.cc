@@ -10,8 +10,8 @@
 
 namespace msa::engine {
 
-QueryRunner::QueryRunner(const ModelConfig* config, int64_t template_rows, RankTeam* team, Clock* clock,
-                         EngineObserver* observer, std::function<void()> wake)
+QueryRunner::QueryRunner(const ModelConfig* config, int64_t template_rows, RankTeam* team,
+                         Clock* clock, EngineObserver* observer, std::function<void()> wake)
     : config_(config),
       template_rows_(template_rows),
       team_(team),
@@ -27,33 +27,37 @@ int64_t QueryRunner::PagesForRound(const Query& query) const {
     all_chunks += query.bank->shard(r).num_chunks();
   }
   const int64_t memory_rows = std::min(config_->doc_top_k * largest, all_chunks);
-  const int64_t local_rows = static_cast<int64_t>(query.prompt.token_ids.size()) + query.max_new_rows;
+  const int64_t local_rows =
+      static_cast<int64_t>(query.prompt.token_ids.size()) + query.max_new_rows;
   return config_->num_layers * pool.PagesFor(local_rows) +
          static_cast<int64_t>(config_->msa_layers.size()) * pool.PagesFor(memory_rows);
 }
 
 absl::Status QueryRunner::CheckFits(const Query& query) const {
   const int64_t positions = template_rows_ + config_->doc_top_k +
-                            static_cast<int64_t>(query.prompt.token_ids.size()) + query.max_new_rows;
+                            static_cast<int64_t>(query.prompt.token_ids.size()) +
+                            query.max_new_rows;
   if (positions > config_->max_positions) {
     return kernels::WithDetail(
         query.round == 0
-            ? absl::InvalidArgumentError(absl::StrCat("the question needs ", positions,
-                                                      " positions with what may be generated, the model has ",
-                                                      config_->max_positions))
-            : absl::ResourceExhaustedError(absl::StrCat("the running text of round ", query.round + 1, " needs ",
-                                                        positions, " positions, the model has ",
-                                                        config_->max_positions)),
+            ? absl::InvalidArgumentError(absl::StrCat(
+                  "the question needs ", positions,
+                  " positions with what may be generated, the model has ", config_->max_positions))
+            : absl::ResourceExhaustedError(
+                  absl::StrCat("the running text of round ", query.round + 1, " needs ", positions,
+                               " positions, the model has ", config_->max_positions)),
         {.reason = "TEXT_TOO_LONG",
          .field = query.round == 0 ? "question" : "",
-         .metadata = {{"limit", absl::StrCat(config_->max_positions)}, {"actual", absl::StrCat(positions)}},
+         .metadata = {{"limit", absl::StrCat(config_->max_positions)},
+                      {"actual", absl::StrCat(positions)}},
          .retry_after = {}});
   }
   const int64_t pages = PagesForRound(query), limit = team_->rank(0).pool().max_pages();
   if (pages > limit) {
     return kernels::WithDetail(
-        absl::ResourceExhaustedError(absl::StrCat("the query needs ", pages, " pages of keys and values, a shard has ",
-                                                  limit, "; raise the memory for keys and values or ask for less")),
+        absl::ResourceExhaustedError(
+            absl::StrCat("the query needs ", pages, " pages of keys and values, a shard has ",
+                         limit, "; raise the memory for keys and values or ask for less")),
         {.reason = "KV_MEMORY_TOO_SMALL",
          .field = "",
          .metadata = {{"limit", absl::StrCat(limit)}, {"actual", absl::StrCat(pages)}},
@@ -98,7 +102,8 @@ bool QueryRunner::TryStartRound(const std::shared_ptr<Query>& query) {
     if (query->prompt.routed[i] != 0) job.routed_rows.push_back(static_cast<int32_t>(i));
     job.visible.push_back(static_cast<int32_t>(i) + 1);
   }
-  const int64_t width = config_->head_reduce == kernels::HeadReduce::kMean ? config_->kv_width() : config_->query_width();
+  const int64_t width = config_->head_reduce == kernels::HeadReduce::kMean ? config_->kv_width()
+                                                                           : config_->query_width();
   job.router_query.resize(job.routed_rows.size() * static_cast<size_t>(width));
   query->state = Query::State::kPrefill;
   return true;
@@ -111,7 +116,8 @@ void QueryRunner::StartJob(Query* query, std::vector<int32_t> token_ids) {
   job.first_local_row = query->num_local_rows;
   job.last_layer_first_row = team_->has_probe() ? 0 : job.num_rows() - 1;
   const int64_t first_position = template_rows_ + config_->doc_top_k + query->num_local_rows;
-  for (int64_t i = 0; i < job.num_rows(); ++i) job.positions.push_back(static_cast<int32_t>(first_position + i));
+  for (int64_t i = 0; i < job.num_rows(); ++i)
+    job.positions.push_back(static_cast<int32_t>(first_position + i));
   job.hidden.resize(static_cast<size_t>(job.num_rows() * config_->hidden_size));
   job.query.resize(static_cast<size_t>(job.num_rows() * config_->query_width()));
   query->job_done = false;
@@ -126,7 +132,8 @@ void QueryRunner::PrepareAnswerBlock(Query* query) {
   const auto rows = static_cast<int32_t>(ids.size());
   StartJob(query, std::move(ids));
   const bool full = config_->answer_block_mask == AnswerBlockMask::kFull;
-  for (int32_t i = 0; i < rows; ++i) query->job.visible.push_back(before + (full && i > 0 ? rows : i + 1));
+  for (int32_t i = 0; i < rows; ++i)
+    query->job.visible.push_back(before + (full && i > 0 ? rows : i + 1));
   query->state = Query::State::kPrefill;
 }
 
@@ -178,8 +185,8 @@ void QueryRunner::OnToken(const std::shared_ptr<Query>& query) {
 void QueryRunner::EmitText(Query* query) {
   std::string text = query->interleave->TakeText();
   if (text.empty()) return;
-  query->events->Push(
-      TokenEvent{.phase = query->interleave->phase(), .round = query->round, .text = std::move(text)});
+  query->events->Push(TokenEvent{
+      .phase = query->interleave->phase(), .round = query->round, .text = std::move(text)});
 }
 
 // The event keeps its place in the order while document ids are looked up.
@@ -202,7 +209,8 @@ void QueryRunner::Assemble(const std::shared_ptr<Query>& query) {
   worker_.Run([this, query] {
     const absl::Duration start = clock_->Monotonic();
     const std::vector<uint32_t> cited = query->interleave->citations();
-    absl::StatusOr<std::vector<DocumentInfo>> found = query->bank->Read(cited, *query->pin, /*with_text=*/true);
+    absl::StatusOr<std::vector<DocumentInfo>> found =
+        query->bank->Read(cited, *query->pin, /*with_text=*/true);
     query->assembled = found.status();
     if (found.ok()) {
       std::vector<ExpandedDocument> documents;
@@ -252,8 +260,8 @@ void QueryRunner::Finish(const std::shared_ptr<Query>& query) {
   const Interleave& interleave = *query->interleave;
   const bool without_memory = std::all_of(query->selections.begin(), query->selections.end(),
                                           [](const Selection& s) { return s.documents.empty(); });
-  observer_->RequestFinished(absl::OkStatus(), query->timings, query->round + 1, query->prompt_tokens,
-                             interleave.num_generated_tokens());
+  observer_->RequestFinished(absl::OkStatus(), query->timings, query->round + 1,
+                             query->prompt_tokens, interleave.num_generated_tokens());
   query->events->Push(FinishedEvent{.reason = interleave.finish_reason(),
                                     .answer = interleave.answer(),
                                     .sources = query->sources,
@@ -269,8 +277,9 @@ void QueryRunner::Fail(const std::shared_ptr<Query>& query, absl::Status status)
   query->state = Query::State::kFinished;
   ReleasePages(query.get());
   query->timings.total = clock_->Monotonic() - query->arrival;
-  observer_->RequestFinished(status, query->timings, query->round + 1, query->prompt_tokens,
-                             query->interleave == nullptr ? 0 : query->interleave->num_generated_tokens());
+  observer_->RequestFinished(
+      status, query->timings, query->round + 1, query->prompt_tokens,
+      query->interleave == nullptr ? 0 : query->interleave->num_generated_tokens());
   if (query->events != nullptr) {
     query->events->Close(std::move(status));
     return;

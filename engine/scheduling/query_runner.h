@@ -15,16 +15,17 @@
 
 namespace msa::engine {
 
-// Moves queries through their states: a round starts when its rows fit, tokens decide what comes next, ends are reported.
-// Everything but the background tasks runs on the scheduler's thread, between steps.
+// Moves queries through their states: a round starts when its rows fit, tokens decide what comes
+// next, ends are reported. Everything but the background tasks runs on the scheduler's thread,
+// between steps.
 class QueryRunner {
  public:
   // `wake`: tells the scheduler, from any thread, that a query left kAssembling.
-  QueryRunner(const ModelConfig* config, int64_t template_rows, RankTeam* team, Clock* clock, EngineObserver* observer,
-              std::function<void()> wake);
+  QueryRunner(const ModelConfig* config, int64_t template_rows, RankTeam* team, Clock* clock,
+              EngineObserver* observer, std::function<void()> wake);
 
-  // Pages that the query's next round needs on its rank. Exact for local rows; memory is bounded by k documents as large as
-  // the bank's largest. Read between steps.
+  // Pages that the query's next round needs on its rank. Exact for local rows; memory is bounded by
+  // k documents as large as the bank's largest. Read between steps.
   int64_t PagesForRound(const Query& query) const;
   // What can never fit: positions beyond the model's, or more pages than a rank has.
   absl::Status CheckFits(const Query& query) const;
@@ -64,9 +65,12 @@ class QueryRunner {
 };
 
 // The union of a round's selections, best layer score first (ties: lower number), without ids.
-std::vector<RoutedDocument> UnionOfSelections(const ModelConfig& config, const std::vector<Selection>& selections);
-std::vector<LayerSelection> LayersOf(const ModelConfig& config, const std::vector<Selection>& selections);
+std::vector<RoutedDocument> UnionOfSelections(const ModelConfig& config,
+                                              const std::vector<Selection>& selections);
+std::vector<LayerSelection> LayersOf(const ModelConfig& config,
+                                     const std::vector<Selection>& selections);
 // Fills in ids (and texts) that the pin may see.
-absl::Status LookUpDocuments(const Bank& bank, const BankPin& pin, bool with_text, std::vector<RoutedDocument>* documents);
+absl::Status LookUpDocuments(const Bank& bank, const BankPin& pin, bool with_text,
+                             std::vector<RoutedDocument>* documents);
 
 }  // namespace msa::engine

@@ -7,18 +7,20 @@
 
 namespace msa::engine {
 
-Rank::Rank(const ModelConfig* config, const Weights* weights, const TemplatePrefix* prefix, kernels::OpContext context,
-           kernels::ComputeDType compute, kernels::DType bank_dtype, int64_t max_pages,
-           std::unique_ptr<Communicator> communicator, ForwardProbe* probe)
+Rank::Rank(const ModelConfig* config, const Weights* weights, const TemplatePrefix* prefix,
+           kernels::OpContext context, kernels::ComputeDType compute, kernels::DType bank_dtype,
+           int64_t max_pages, std::unique_ptr<Communicator> communicator, ForwardProbe* probe)
     : communicator_(std::move(communicator)),
       pool_(prefix->shape, max_pages),
       transformer_(config, weights, context, compute),
-      router_(config, transformer_.router_query_width(), context, compute, bank_dtype, &pool_, communicator_.get()),
+      router_(config, transformer_.router_query_width(), context, compute, bank_dtype, &pool_,
+              communicator_.get()),
       sequence_pass_(prefix, &transformer_, &pool_, probe),
       document_pass_(&transformer_, bank_dtype) {}
 
 int64_t Rank::scratch_bytes() const {
-  return transformer_.scratch_bytes() + sequence_pass_.scratch_bytes() + document_pass_.scratch_bytes();
+  return transformer_.scratch_bytes() + sequence_pass_.scratch_bytes() +
+         document_pass_.scratch_bytes();
 }
 
 RankReport Rank::Execute(const StepPlan& plan) {

@@ -19,22 +19,23 @@ namespace msa::engine {
 
 // What a rank did in one step.
 struct RankReport {
-  absl::Status status;       // not OK: the rank failed and the engine is unhealthy
-  double row_layers = 0;     // of slices, see Planner
+  absl::Status status;    // not OK: the rank failed and the engine is unhealthy
+  double row_layers = 0;  // of slices, see Planner
   absl::Duration slice_time;
   int64_t prefill_rows = 0;  // rows times half layers, of prompts and answer blocks
   int64_t encode_rows = 0;
   RouteStats route;
 };
 
-// A device with everything that it needs to run the model, and its shard of every bank. Executes its part of a step plan;
-// one thread at a time. Decides nothing: who runs, what is cut and what ends is in the plan.
+// A device with everything that it needs to run the model, and its shard of every bank. Executes
+// its part of a step plan; one thread at a time. Decides nothing: who runs, what is cut and what
+// ends is in the plan.
 class Rank {
  public:
   // Pointers must outlive the object; `probe` may be null.
-  Rank(const ModelConfig* config, const Weights* weights, const TemplatePrefix* prefix, kernels::OpContext context,
-       kernels::ComputeDType compute, kernels::DType bank_dtype, int64_t max_pages,
-       std::unique_ptr<Communicator> communicator, ForwardProbe* probe);
+  Rank(const ModelConfig* config, const Weights* weights, const TemplatePrefix* prefix,
+       kernels::OpContext context, kernels::ComputeDType compute, kernels::DType bank_dtype,
+       int64_t max_pages, std::unique_ptr<Communicator> communicator, ForwardProbe* probe);
 
   bool has_probe() const { return sequence_pass_.has_probe(); }
   KvPagePool& pool() { return pool_; }

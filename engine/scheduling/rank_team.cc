@@ -4,8 +4,10 @@
 
 namespace msa::engine {
 
-RankTeam::RankTeam(std::vector<std::unique_ptr<Rank>> ranks) : ranks_(std::move(ranks)), reports_(ranks_.size()) {
-  for (size_t rank = 1; rank < ranks_.size(); ++rank) threads_.emplace_back([this, rank] { Loop(rank); });
+RankTeam::RankTeam(std::vector<std::unique_ptr<Rank>> ranks)
+    : ranks_(std::move(ranks)), reports_(ranks_.size()) {
+  for (size_t rank = 1; rank < ranks_.size(); ++rank)
+    threads_.emplace_back([this, rank] { Loop(rank); });
 }
 
 RankTeam::~RankTeam() {

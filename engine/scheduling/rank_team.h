@@ -11,7 +11,8 @@
 
 namespace msa::engine {
 
-// The ranks and their host threads: rank 0 runs on the thread that calls Execute, every other one has a thread of its own.
+// The ranks and their host threads: rank 0 runs on the thread that calls Execute, every other one
+// has a thread of its own.
 class RankTeam {
  public:
   explicit RankTeam(std::vector<std::unique_ptr<Rank>> ranks);

@@ -7,7 +7,8 @@
 
 namespace msa::engine {
 
-std::vector<RoutedDocument> UnionOfSelections(const ModelConfig& config, const std::vector<Selection>& selections) {
+std::vector<RoutedDocument> UnionOfSelections(const ModelConfig& config,
+                                              const std::vector<Selection>& selections) {
   std::map<uint32_t, RoutedDocument> by_number;
   for (size_t i = 0; i < selections.size(); ++i) {
     const Selection& selection = selections[i];
@@ -23,13 +24,14 @@ std::vector<RoutedDocument> UnionOfSelections(const ModelConfig& config, const s
   }
   std::vector<RoutedDocument> documents;
   for (auto& [number, document] : by_number) documents.push_back(std::move(document));
-  std::stable_sort(documents.begin(), documents.end(), [](const RoutedDocument& a, const RoutedDocument& b) {
-    return a.best_score > b.best_score;
-  });
+  std::stable_sort(
+      documents.begin(), documents.end(),
+      [](const RoutedDocument& a, const RoutedDocument& b) { return a.best_score > b.best_score; });
   return documents;
 }
 
-std::vector<LayerSelection> LayersOf(const ModelConfig& config, const std::vector<Selection>& selections) {
+std::vector<LayerSelection> LayersOf(const ModelConfig& config,
+                                     const std::vector<Selection>& selections) {
   std::vector<LayerSelection> layers;
   for (size_t i = 0; i < selections.size(); ++i) {
     LayerSelection& layer = layers.emplace_back();

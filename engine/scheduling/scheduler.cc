@@ -13,14 +13,16 @@ constexpr int64_t kEncodeBatchTokens = 512;  // short documents share a job up t
 constexpr absl::Duration kStalledPoll = absl::Milliseconds(20);
 
 absl::Status Unavailable(std::string_view why) {
-  return kernels::WithDetail(absl::UnavailableError(std::string(why)),
-                             {.reason = "UNAVAILABLE", .field = "", .metadata = {}, .retry_after = absl::Seconds(1)});
+  return kernels::WithDetail(
+      absl::UnavailableError(std::string(why)),
+      {.reason = "UNAVAILABLE", .field = "", .metadata = {}, .retry_after = absl::Seconds(1)});
 }
 
 }  // namespace
 
-Scheduler::Scheduler(const ModelConfig* config, const MemoryGeometry& geometry, int64_t template_rows, RankTeam* team,
-                     const SchedulerOptions& options, Clock* clock, EngineObserver* observer)
+Scheduler::Scheduler(const ModelConfig* config, const MemoryGeometry& geometry,
+                     int64_t template_rows, RankTeam* team, const SchedulerOptions& options,
+                     Clock* clock, EngineObserver* observer)
     : config_(config),
       geometry_(geometry),
       team_(team),
@@ -40,12 +42,13 @@ absl::Status Scheduler::Submit(std::shared_ptr<Query> query) {
     std::lock_guard lock(mutex_);
     if (!healthy_) return Unavailable("the engine failed and is restarting");
     if (draining_ || stop_) return Unavailable("the server is shutting down");
-    if (queued_requests_ >= options_.max_queued_requests || queued_tokens_ + tokens > options_.max_queued_tokens) {
+    if (queued_requests_ >= options_.max_queued_requests ||
+        queued_tokens_ + tokens > options_.max_queued_tokens) {
       return kernels::WithDetail(
-          absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", queued_requests_, " requests and ",
-                                                    queued_tokens_, " tokens wait, at most ",
-                                                    options_.max_queued_requests, " and ",
-                                                    options_.max_queued_tokens, " may")),
+          absl::ResourceExhaustedError(
+              absl::StrCat("the queue is full: ", queued_requests_, " requests and ",
+                           queued_tokens_, " tokens wait, at most ", options_.max_queued_requests,
+                           " and ", options_.max_queued_tokens, " may")),
           {.reason = "QUEUE_FULL",
            .field = "",
            .metadata = {{"limit", absl::StrCat(options_.max_queued_requests)},
@@ -207,14 +210,16 @@ void Scheduler::Step() {
     const std::vector<RankReport> reports = team_->Execute(plan);
     AfterStep(plan, reports, clock_->Monotonic() - start);
   }
-  std::erase_if(queries_, [](const auto& query) { return query->state == Query::State::kFinished; });
+  std::erase_if(queries_,
+                [](const auto& query) { return query->state == Query::State::kFinished; });
 }
 
 void Scheduler::ReapQueries() {
   const absl::Time now = clock_->Now();
   const absl::Duration monotonic = clock_->Monotonic();
   for (const std::shared_ptr<Query>& query : queries_) {
-    if (query->state == Query::State::kAssembling || query->state == Query::State::kFinished) continue;
+    if (query->state == Query::State::kAssembling || query->state == Query::State::kFinished)
+      continue;
     const bool was_started = query->started;
     const bool stalled = query->events != nullptr && query->events->full();
     if (!stalled) query->stalled_since = absl::ZeroDuration();
@@ -222,13 +227,14 @@ void Scheduler::ReapQueries() {
     if (query->cancelled.load()) {
       runner_.Fail(query, absl::CancelledError("the client cancelled the request"));
     } else if (now >= query->deadline) {
-      runner_.Fail(query, kernels::WithDetail(
-                              absl::DeadlineExceededError(absl::StrCat(
-                                  "the deadline passed while the request was ", was_started ? "running" : "queued")),
-                              {.reason = "DEADLINE_EXCEEDED",
-                               .field = "",
-                               .metadata = {{"phase", was_started ? "running" : "queued"}},
-                               .retry_after = {}}));
+      runner_.Fail(
+          query, kernels::WithDetail(absl::DeadlineExceededError(
+                                         absl::StrCat("the deadline passed while the request was ",
+                                                      was_started ? "running" : "queued")),
+                                     {.reason = "DEADLINE_EXCEEDED",
+                                      .field = "",
+                                      .metadata = {{"phase", was_started ? "running" : "queued"}},
+                                      .retry_after = {}}));
     } else if (stalled && monotonic - query->stalled_since >= options_.stalled_reader_timeout) {
       runner_.Fail(query, absl::ResourceExhaustedError(
                               absl::StrCat("the stream was not read for ",
@@ -250,7 +256,9 @@ void Scheduler::StartRounds() {
     if (!runner_.TryStartRound(query)) return;
     progressed_ = true;
   }
-  const auto busy = [](const auto& query) { return query->started && query->state != Query::State::kFinished; };
+  const auto busy = [](const auto& query) {
+    return query->started && query->state != Query::State::kFinished;
+  };
   int64_t running = std::count_if(queries_.begin(), queries_.end(), busy);
   for (const std::shared_ptr<Query>& query : queries_) {
     if (query->state != Query::State::kWaiting || query->started) continue;
@@ -276,10 +284,13 @@ void Scheduler::FormEncodeJobs() {
       EncodedDocument& document = job->documents.emplace_back();
       document.num_tokens = tokens;
       document.num_chunks = geometry_.ChunksOf(tokens);
-      document.router_keys.resize(static_cast<size_t>(document.num_chunks * geometry_.router_key_bytes_per_chunk()));
-      document.content.resize(static_cast<size_t>(document.num_chunks * geometry_.content_bytes_per_chunk()));
+      document.router_keys.resize(
+          static_cast<size_t>(document.num_chunks * geometry_.router_key_bytes_per_chunk()));
+      document.content.resize(
+          static_cast<size_t>(document.num_chunks * geometry_.content_bytes_per_chunk()));
       for (int32_t i = 0; i < tokens; ++i) job->positions.push_back(i);
-      job->token_ids.insert(job->token_ids.end(), request.token_ids.begin(), request.token_ids.end());
+      job->token_ids.insert(job->token_ids.end(), request.token_ids.begin(),
+                            request.token_ids.end());
       job->doc_offsets.push_back(job->num_rows());
       job->done.push_back(std::move(request.done));
       encodes_.pop_front();
@@ -311,7 +322,8 @@ StepPlan Scheduler::BuildPlan() {
   return planner_.Plan(prefills, encodes, decodes);
 }
 
-void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& reports, absl::Duration elapsed) {
+void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& reports,
+                          absl::Duration elapsed) {
   double row_layers = 0;
   int64_t prefill_rows = 0, encode_rows = 0, decode_rows = 0;
   absl::Duration slice_time;
@@ -322,7 +334,8 @@ void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& r
         std::lock_guard lock(mutex_);
         healthy_ = false;
       }
-      FailEverything(Unavailable(absl::StrCat("shard ", r, " failed: ", std::string(report.status.message()))));
+      FailEverything(Unavailable(
+          absl::StrCat("shard ", r, " failed: ", std::string(report.status.message()))));
       return;
     }
     row_layers += report.row_layers;
@@ -365,11 +378,14 @@ void Scheduler::FinishEncodeJobs() {
 void Scheduler::FailEverything(const absl::Status& status) {
   // Assemblies in flight come back first: until then the query is theirs.
   while (true) {
-    for (const std::shared_ptr<Query>& query : runner_.TakeAssembled()) query->state = Query::State::kWaiting;
+    for (const std::shared_ptr<Query>& query : runner_.TakeAssembled())
+      query->state = Query::State::kWaiting;
     bool assembling = false;
     for (const std::shared_ptr<Query>& query : queries_) {
-      if (query->state == Query::State::kAssembling) assembling = true;
-      else if (query->state != Query::State::kFinished) runner_.Fail(query, status);
+      if (query->state == Query::State::kAssembling)
+        assembling = true;
+      else if (query->state != Query::State::kFinished)
+        runner_.Fail(query, status);
     }
     if (!assembling) break;
     std::unique_lock lock(mutex_);
@@ -395,10 +411,12 @@ void Scheduler::FailEverything(const absl::Status& status) {
   queries_.clear();
   for (std::unique_ptr<EncodeJob>& job : encode_jobs_) {
     if (job == nullptr) continue;
-    for (DocumentEncoder::EncodeDone& done : job->done) done(absl::CancelledError("the engine has stopped"));
+    for (DocumentEncoder::EncodeDone& done : job->done)
+      done(absl::CancelledError("the engine has stopped"));
     job.reset();
   }
-  for (EncodeRequest& request : encodes_) request.done(absl::CancelledError("the engine has stopped"));
+  for (EncodeRequest& request : encodes_)
+    request.done(absl::CancelledError("the engine has stopped"));
   encodes_.clear();
 }
 

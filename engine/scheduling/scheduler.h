@@ -28,20 +28,24 @@ struct SchedulerOptions {
   absl::Duration stalled_reader_timeout = absl::Seconds(30);
 };
 
-// Continuous batching over all ranks: one thread that, step after step, takes what has arrived, ends what is cancelled or late,
-// starts rounds that fit, plans, lets the ranks work and acts on what they chose. A round starts only when all its rows fit
-// in the pages of a rank, and a waiting sequence holds no pages, so pages cannot deadlock. Rounds of started queries come
-// before new queries; both are served in order of arrival.
+// Continuous batching over all ranks: one thread that, step after step, takes what has arrived,
+// ends what is cancelled or late, starts rounds that fit, plans, lets the ranks work and acts on
+// what they chose. A round starts only when all its rows fit in the pages of a rank, and a waiting
+// sequence holds no pages, so pages cannot deadlock. Rounds of started queries come before new
+// queries; both are served in order of arrival.
 //
-// Who owns a query: the scheduler shares it with its handle from an OK Submit until its queue is closed.
+// Who owns a query: the scheduler shares it with its handle from an OK Submit until its queue is
+// closed.
 class Scheduler {
  public:
   // Pointers must outlive the object. `team` belongs to the scheduler's thread from here on.
-  Scheduler(const ModelConfig* config, const MemoryGeometry& geometry, int64_t template_rows, RankTeam* team,
-            const SchedulerOptions& options, Clock* clock, EngineObserver* observer);
+  Scheduler(const ModelConfig* config, const MemoryGeometry& geometry, int64_t template_rows,
+            RankTeam* team, const SchedulerOptions& options, Clock* clock,
+            EngineObserver* observer);
   ~Scheduler();  // Stop
 
-  // RESOURCE_EXHAUSTED with retry_after when the queue is full, UNAVAILABLE when draining or unhealthy.
+  // RESOURCE_EXHAUSTED with retry_after when the queue is full, UNAVAILABLE when draining or
+  // unhealthy.
   absl::Status Submit(std::shared_ptr<Query> query);
   void Cancel(Query* query);
   void Encode(std::vector<int32_t> token_ids, DocumentEncoder::EncodeDone done);
@@ -63,12 +67,13 @@ class Scheduler {
 
   void Loop();
   void Step();
-  void TakeInbox();                 // waits when there is nothing to do
-  void ReapQueries();               // cancelled, late, stalled
+  void TakeInbox();    // waits when there is nothing to do
+  void ReapQueries();  // cancelled, late, stalled
   void StartRounds();
   void FormEncodeJobs();
   StepPlan BuildPlan();
-  void AfterStep(const StepPlan& plan, const std::vector<RankReport>& reports, absl::Duration elapsed);
+  void AfterStep(const StepPlan& plan, const std::vector<RankReport>& reports,
+                 absl::Duration elapsed);
   void FinishEncodeJobs();
   void FailEverything(const absl::Status& status);
   void Wake();
@@ -96,7 +101,7 @@ class Scheduler {
   std::deque<absl::AnyInvocable<void()>> changes_;
   int64_t queued_requests_ = 0;  // submitted and not started
   int64_t queued_tokens_ = 0;
-  int64_t num_queries_ = 0;      // submitted and not ended
+  int64_t num_queries_ = 0;  // submitted and not ended
   int64_t reserved_pages_ = 0;
 
   // The scheduler's thread only.
@@ -105,7 +110,7 @@ class Scheduler {
   std::vector<std::unique_ptr<EncodeJob>> encode_jobs_;  // [rank], null: none
   bool progressed_ = false;  // the last turn did something, so the next should look again
   QueryRunner runner_;
-  std::thread thread_;       // last: starts when the rest is there
+  std::thread thread_;  // last: starts when the rest is there
 };
 
 }  // namespace msa::engine

@@ -34,8 +34,9 @@ SequencePass::SequencePass(const TemplatePrefix* prefix, Transformer* transforme
 }
 
 int64_t SequencePass::scratch_bytes() const {
-  const size_t floats = query_rows_.size() + key_rows_.size() + value_rows_.size() + attention_rows_.size() +
-                        router_rows_.size() + hidden_rows_.size() + logits_.size();
+  const size_t floats = query_rows_.size() + key_rows_.size() + value_rows_.size() +
+                        attention_rows_.size() + router_rows_.size() + hidden_rows_.size() +
+                        logits_.size();
   return static_cast<int64_t>(floats * sizeof(float));
 }
 
@@ -52,7 +53,8 @@ absl::Status SequencePass::RunPrompt(const Slice& slice) {
   if (job.routes) {
     std::set<uint32_t> selected;
     for (const Selection& selection : query->selections) {
-      for (const kernels::ScoredDocument& document : selection.documents) selected.insert(document.number);
+      for (const kernels::ScoredDocument& document : selection.documents)
+        selected.insert(document.number);
     }
     query->interleave->OnSelected(std::vector<uint32_t>(selected.begin(), selected.end()));
   }
@@ -70,8 +72,9 @@ absl::Status SequencePass::ProjectPrompt(Query* query, const Slice& slice) {
       probe_->OnPrompt(job.token_ids, job.positions, job.routed_rows);
     }
     MSA_RETURN_IF_ERROR(
-        transformer_->Embed(absl::MakeSpan(job.token_ids).subspan(static_cast<size_t>(first), static_cast<size_t>(rows)),
-                           {hidden, {rows, c.hidden_size}}));
+        transformer_->Embed(absl::MakeSpan(job.token_ids)
+                                .subspan(static_cast<size_t>(first), static_cast<size_t>(rows)),
+                            {hidden, {rows, c.hidden_size}}));
   }
   const int msa_index = c.MsaIndex(layer);
   const bool routes = job.routes && msa_index >= 0;
@@ -83,24 +86,27 @@ absl::Status SequencePass::ProjectPrompt(Query* query, const Slice& slice) {
       .router_query = {routes ? router_rows_.data() : nullptr, {rows, width}}};
   const absl::Span<const int32_t> positions =
       absl::MakeSpan(job.positions).subspan(static_cast<size_t>(first), static_cast<size_t>(rows));
-  MSA_RETURN_IF_ERROR(transformer_->Project(layer, {hidden, {rows, c.hidden_size}}, positions, out));
+  MSA_RETURN_IF_ERROR(
+      transformer_->Project(layer, {hidden, {rows, c.hidden_size}}, positions, out));
 
   KvRows& local = query->kv.local[static_cast<size_t>(layer)];
   local.Grow(pool_, rows);
-  MSA_RETURN_IF_ERROR(kernels::StoreLocal(transformer_->context(), {.key = {key_rows_.data(), out.key.shape},
-                                                                   .value = {value_rows_.data(), out.value.shape},
-                                                                   .shape = pool_->shape(),
-                                                                   .pages = local.pages(),
-                                                                   .first_row = job.first_local_row + first}));
+  MSA_RETURN_IF_ERROR(
+      kernels::StoreLocal(transformer_->context(), {.key = {key_rows_.data(), out.key.shape},
+                                                    .value = {value_rows_.data(), out.value.shape},
+                                                    .shape = pool_->shape(),
+                                                    .pages = local.pages(),
+                                                    .first_row = job.first_local_row + first}));
   if (!routes) return absl::OkStatus();
   const auto begin = std::lower_bound(job.routed_rows.begin(), job.routed_rows.end(), first);
   for (auto row = begin; row != job.routed_rows.end() && *row < slice.row_end; ++row) {
     std::memcpy(job.router_query.data() + (row - job.routed_rows.begin()) * width,
-                router_rows_.data() + (*row - first) * width, static_cast<size_t>(width) * sizeof(float));
+                router_rows_.data() + (*row - first) * width,
+                static_cast<size_t>(width) * sizeof(float));
   }
   if (probe_ != nullptr && slice.row_end == job.num_rows()) {
-    probe_->OnRouterQuery(msa_index,
-                          {job.router_query.data(), {static_cast<int64_t>(job.routed_rows.size()), width}});
+    probe_->OnRouterQuery(msa_index, {job.router_query.data(),
+                                      {static_cast<int64_t>(job.routed_rows.size()), width}});
   }
   return absl::OkStatus();
 }
@@ -120,7 +126,8 @@ absl::Status SequencePass::AttendPrompt(Query* query, const Slice& slice) {
       .row_end = rows,
       .shared_spans = shared,
       .local_spans = local,
-      .visible = absl::MakeSpan(job.visible).subspan(static_cast<size_t>(first), static_cast<size_t>(rows))};
+      .visible = absl::MakeSpan(job.visible)
+                     .subspan(static_cast<size_t>(first), static_cast<size_t>(rows))};
   MSA_RETURN_IF_ERROR(kernels::Attend(
       transformer_->context(),
       {.query = {job.query.data() + first * c.query_width(), {rows, c.num_query_heads, c.head_dim}},
@@ -131,7 +138,8 @@ absl::Status SequencePass::AttendPrompt(Query* query, const Slice& slice) {
   const HostView<float, 2> hidden{job.hidden.data() + first * c.hidden_size, {rows, c.hidden_size}};
   MSA_RETURN_IF_ERROR(
       transformer_->Mix(slice.at.layer, {attention_rows_.data(), {rows, c.query_width()}}, hidden));
-  if (probe_ != nullptr) probe_->OnHidden(slice.at.layer, job.first_local_row + first, {hidden.data, hidden.shape});
+  if (probe_ != nullptr)
+    probe_->OnHidden(slice.at.layer, job.first_local_row + first, {hidden.data, hidden.shape});
   return absl::OkStatus();
 }
 
@@ -149,7 +157,8 @@ absl::Status SequencePass::Decode(const std::vector<Query*>& queries) {
   for (Query* query : going) {
     token_ids.push_back(query->pending_token);
     // Rows follow the prompt, whose first row has the position after the template head and k.
-    positions.push_back(static_cast<int32_t>(query->num_local_rows + prefix_->num_rows + c.doc_top_k));
+    positions.push_back(
+        static_cast<int32_t>(query->num_local_rows + prefix_->num_rows + c.doc_top_k));
     visible.push_back(static_cast<int32_t>(query->num_local_rows + 1));
   }
   const HostView<float, 2> hidden{hidden_rows_.data(), {rows, c.hidden_size}};
@@ -160,9 +169,9 @@ absl::Status SequencePass::Decode(const std::vector<Query*>& queries) {
   std::vector<kernels::AttendGroup> groups(going.size());
   for (int64_t layer = 0; layer < c.num_layers; ++layer) {
     MSA_RETURN_IF_ERROR(transformer_->Project(layer, {hidden.data, hidden.shape}, positions,
-                                             {.query = {query_rows_.data(), query_shape},
-                                              .key = {key_rows_.data(), kv_shape},
-                                              .value = {value_rows_.data(), kv_shape}}));
+                                              {.query = {query_rows_.data(), query_shape},
+                                               .key = {key_rows_.data(), kv_shape},
+                                               .value = {value_rows_.data(), kv_shape}}));
     const int msa_index = c.MsaIndex(layer);
     for (size_t i = 0; i < going.size(); ++i) {
       SequenceKv& kv = going[i]->kv;
@@ -170,24 +179,28 @@ absl::Status SequencePass::Decode(const std::vector<Query*>& queries) {
       own.Grow(pool_, 1);
       const std::array<int64_t, 3> one{1, c.num_kv_heads, c.head_dim};
       const int64_t offset = static_cast<int64_t>(i) * c.kv_width();
-      MSA_RETURN_IF_ERROR(kernels::StoreLocal(transformer_->context(), {.key = {key_rows_.data() + offset, one},
-                                                                       .value = {value_rows_.data() + offset, one},
-                                                                       .shape = pool_->shape(),
-                                                                       .pages = own.pages(),
-                                                                       .first_row = going[i]->num_local_rows}));
+      MSA_RETURN_IF_ERROR(
+          kernels::StoreLocal(transformer_->context(), {.key = {key_rows_.data() + offset, one},
+                                                        .value = {value_rows_.data() + offset, one},
+                                                        .shape = pool_->shape(),
+                                                        .pages = own.pages(),
+                                                        .first_row = going[i]->num_local_rows}));
       shared[i] = prefix_->spans[static_cast<size_t>(layer)];
-      if (msa_index >= 0) kv.memory[static_cast<size_t>(msa_index)].AppendSpans(pool_->shape(), &shared[i]);
+      if (msa_index >= 0)
+        kv.memory[static_cast<size_t>(msa_index)].AppendSpans(pool_->shape(), &shared[i]);
       local[i].clear();
       own.AppendSpans(pool_->shape(), &local[i]);
       const auto row = static_cast<int64_t>(i);
       groups[i] = {row, row + 1, shared[i], local[i], absl::MakeSpan(visible).subspan(i, 1)};
     }
-    MSA_RETURN_IF_ERROR(kernels::Attend(transformer_->context(), {.query = {query_rows_.data(), query_shape},
-                                                                 .shape = pool_->shape(),
-                                                                 .groups = groups,
-                                                                 .scale = c.attention_scale(),
-                                                                 .output = {attention_rows_.data(), query_shape}}));
-    MSA_RETURN_IF_ERROR(transformer_->Mix(layer, {attention_rows_.data(), {rows, c.query_width()}}, hidden));
+    MSA_RETURN_IF_ERROR(kernels::Attend(transformer_->context(),
+                                        {.query = {query_rows_.data(), query_shape},
+                                         .shape = pool_->shape(),
+                                         .groups = groups,
+                                         .scale = c.attention_scale(),
+                                         .output = {attention_rows_.data(), query_shape}}));
+    MSA_RETURN_IF_ERROR(
+        transformer_->Mix(layer, {attention_rows_.data(), {rows, c.query_width()}}, hidden));
     if (probe_ != nullptr && rows == 1) {
       probe_->OnHidden(layer, going[0]->num_local_rows, {hidden.data, hidden.shape});
     }
@@ -199,15 +212,17 @@ absl::Status SequencePass::Decode(const std::vector<Query*>& queries) {
 }
 
 // The next token of every sequence from its last row.
-absl::Status SequencePass::ChooseTokens(absl::Span<Query* const> queries, HostView<const float, 2> hidden) {
+absl::Status SequencePass::ChooseTokens(absl::Span<Query* const> queries,
+                                        HostView<const float, 2> hidden) {
   const int64_t vocab = config_->vocab_size;
   logits_.resize(std::max(logits_.size(), queries.size() * static_cast<size_t>(vocab)));
   MSA_RETURN_IF_ERROR(transformer_->Logits(hidden, {logits_.data(), {hidden.shape[0], vocab}}));
   for (size_t i = 0; i < queries.size(); ++i) {
-    const absl::Span<const float> logits(logits_.data() + i * static_cast<size_t>(vocab), static_cast<size_t>(vocab));
+    const absl::Span<const float> logits(logits_.data() + i * static_cast<size_t>(vocab),
+                                         static_cast<size_t>(vocab));
     if (probe_ != nullptr) probe_->OnLogits({logits.data(), {vocab}});
-    absl::StatusOr<int32_t> token =
-        queries[i]->token_source->Choose(transformer_->context(), logits, queries[i]->interleave->AllowedTokens());
+    absl::StatusOr<int32_t> token = queries[i]->token_source->Choose(
+        transformer_->context(), logits, queries[i]->interleave->AllowedTokens());
     if (token.ok()) {
       queries[i]->pending_token = *token;
     } else {

@@ -14,16 +14,19 @@
 
 namespace msa::engine {
 
-// Runs the rows of sequences: slices of prompts and answer blocks, and decode batches; attention goes over [template prefix;
-// memory of the selected documents; the sequence's own rows]. One thread at a time.
+// Runs the rows of sequences: slices of prompts and answer blocks, and decode batches; attention
+// goes over [template prefix; memory of the selected documents; the sequence's own rows]. One
+// thread at a time.
 class SequencePass {
  public:
   // Pointers must outlive the object; `probe` may be null.
-  SequencePass(const TemplatePrefix* prefix, Transformer* transformer, KvPagePool* pool, ForwardProbe* probe);
+  SequencePass(const TemplatePrefix* prefix, Transformer* transformer, KvPagePool* pool,
+               ForwardProbe* probe);
 
   // A slice that completes its job also chooses the query's pending_token.
   absl::Status RunPrompt(const Slice& slice);
-  // Feeds every query's pending_token and chooses the next one. A failure of one sequence goes to its status.
+  // Feeds every query's pending_token and chooses the next one. A failure of one sequence goes to
+  // its status.
   absl::Status Decode(const std::vector<Query*>& queries);
 
   bool has_probe() const { return probe_ != nullptr; }
@@ -32,7 +35,8 @@ class SequencePass {
  private:
   absl::Status ProjectPrompt(Query* query, const Slice& slice);
   absl::Status AttendPrompt(Query* query, const Slice& slice);
-  absl::Status ChooseTokens(absl::Span<Query* const> queries, kernels::HostView<const float, 2> hidden);
+  absl::Status ChooseTokens(absl::Span<Query* const> queries,
+                            kernels::HostView<const float, 2> hidden);
 
   const ModelConfig* config_;
   const TemplatePrefix* prefix_;

@@ -28,7 +28,8 @@ bool StepPlan::empty() const {
 Planner::Planner(const ModelConfig* config, int num_ranks, absl::Duration slice_time)
     : config_(config), num_ranks_(num_ranks), slice_time_(slice_time) {
   const int64_t weights_per_layer =
-      config->hidden_size * (2 * config->query_width() + 2 * config->kv_width() + 3 * config->ffn_size);
+      config->hidden_size *
+      (2 * config->query_width() + 2 * config->kv_width() + 3 * config->ffn_size);
   seconds_per_row_layer_ = 2.0 * static_cast<double>(weights_per_layer) / kInitialFlops;
 }
 
@@ -43,14 +44,17 @@ void Planner::Learn(double row_layers, absl::Duration elapsed) {
   seconds_per_row_layer_ += 0.2 * (measured - seconds_per_row_layer_);
 }
 
-// The next rows of the current half layer, within the budget; moves the cursor's row. False when the budget is spent.
-bool Planner::NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Budget* budget, Slice* slice) const {
+// The next rows of the current half layer, within the budget; moves the cursor's row. False when
+// the budget is spent.
+bool Planner::NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Budget* budget,
+                        Slice* slice) const {
   if (budget->spent_any && budget->row_layers <= 0) return false;
   Cursor& cursor = job->cursor;
   cursor.row = std::max(cursor.row, first_row);
   const double share = cursor.phase == LayerPhase::kProject ? kProjectShare : 1 - kProjectShare;
   const auto affordable = static_cast<int64_t>(std::min(budget->row_layers / share, 1e9));
-  const int64_t rows = std::min({num_rows - cursor.row, Transformer::kMaxRows, std::max(affordable, kMinSliceRows)});
+  const int64_t rows =
+      std::min({num_rows - cursor.row, Transformer::kMaxRows, std::max(affordable, kMinSliceRows)});
   slice->at = cursor;
   slice->row_end = cursor.row + rows;
   cursor.row += rows;
@@ -59,8 +63,8 @@ bool Planner::NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Bu
   return true;
 }
 
-// Plans slices of a prompt up to its next routing point, its end or the end of the budget. True if it is at a routing
-// point, so that the next stage can go on.
+// Plans slices of a prompt up to its next routing point, its end or the end of the budget. True if
+// it is at a routing point, so that the next stage can go on.
 bool Planner::PlanPrompt(Query* query, int rank, Budget* budget, StepPlan::Stage* stage) const {
   PromptJob& job = query->job;
   Cursor& cursor = job.cursor;
@@ -68,7 +72,8 @@ bool Planner::PlanPrompt(Query* query, int rank, Budget* budget, StepPlan::Stage
     const bool last_layer = cursor.layer == config_->num_layers - 1;
     const bool attend = cursor.phase == LayerPhase::kAttend;
     Slice slice{.query = query};
-    if (!NextSlice(&job, last_layer && attend ? job.last_layer_first_row : 0, job.num_rows(), budget, &slice)) {
+    if (!NextSlice(&job, last_layer && attend ? job.last_layer_first_row : 0, job.num_rows(),
+                   budget, &slice)) {
       return false;
     }
     std::vector<Slice>& slices = stage->slices[static_cast<size_t>(rank)];
@@ -78,10 +83,12 @@ bool Planner::PlanPrompt(Query* query, int rank, Budget* budget, StepPlan::Stage
       continue;
     }
     const int msa_index = config_->MsaIndex(cursor.layer);
-    cursor = attend ? Cursor{cursor.layer + 1, LayerPhase::kProject, 0} : Cursor{cursor.layer, LayerPhase::kAttend, 0};
+    cursor = attend ? Cursor{cursor.layer + 1, LayerPhase::kProject, 0}
+                    : Cursor{cursor.layer, LayerPhase::kAttend, 0};
     if (!attend && job.routes && msa_index >= 0) {
       slices.push_back(slice);
-      // A query that only asks what is routed is done with the last selection, and needs no content of that layer.
+      // A query that only asks what is routed is done with the last selection, and needs no content
+      // of that layer.
       const bool ends_here =
           query->events == nullptr && msa_index + 1 == static_cast<int>(config_->msa_layers.size());
       const auto i = static_cast<size_t>(msa_index);
@@ -115,8 +122,8 @@ bool Planner::PlanEncode(EncodeJob* job, Budget* budget, std::vector<Slice>* sli
       const bool attend = cursor.phase == LayerPhase::kAttend;
       // Documents need only K, V and router keys of the last layer.
       job->finished = !attend && cursor.layer == config_->num_layers - 1;
-      cursor =
-          attend ? Cursor{cursor.layer + 1, LayerPhase::kProject, 0} : Cursor{cursor.layer, LayerPhase::kAttend, 0};
+      cursor = attend ? Cursor{cursor.layer + 1, LayerPhase::kProject, 0}
+                      : Cursor{cursor.layer, LayerPhase::kAttend, 0};
       slice.completes_job = job->finished;
     }
     slices->push_back(slice);
@@ -130,10 +137,12 @@ StepPlan Planner::Plan(const std::vector<std::vector<Query*>>& prefills,
   StepPlan plan;
   plan.decode = decodes;
   const auto ranks = static_cast<size_t>(num_ranks_);
-  const bool queries = std::any_of(prefills.begin(), prefills.end(), [](const auto& q) { return !q.empty(); }) ||
-                       std::any_of(decodes.begin(), decodes.end(), [](const auto& q) { return !q.empty(); });
+  const bool queries =
+      std::any_of(prefills.begin(), prefills.end(), [](const auto& q) { return !q.empty(); }) ||
+      std::any_of(decodes.begin(), decodes.end(), [](const auto& q) { return !q.empty(); });
   // Ranks share the cores, so a step of all ranks takes the sum of their work.
-  const double whole = absl::ToDoubleSeconds(slice_time_) / seconds_per_row_layer_ / static_cast<double>(num_ranks_);
+  const double whole =
+      absl::ToDoubleSeconds(slice_time_) / seconds_per_row_layer_ / static_cast<double>(num_ranks_);
   std::vector<Budget> prompt_budgets(ranks, {.row_layers = whole});
   plan.stages.push_back({.slices = std::vector<std::vector<Slice>>(ranks)});
   for (size_t r = 0; r < ranks; ++r) {
@@ -148,7 +157,8 @@ StepPlan Planner::Plan(const std::vector<std::vector<Query*>>& prefills,
     for (size_t r = 0; r < ranks; ++r) {
       std::vector<Query*> at_route;
       for (Query* query : going[r]) {
-        if (PlanPrompt(query, static_cast<int>(r), &prompt_budgets[r], &stage)) at_route.push_back(query);
+        if (PlanPrompt(query, static_cast<int>(r), &prompt_budgets[r], &stage))
+          at_route.push_back(query);
       }
       going[r] = std::move(at_route);
     }

@@ -10,7 +10,8 @@
 
 namespace msa::engine {
 
-// Rows [row_begin, row_end) of one half of one layer of one job; exactly one of the two jobs is set.
+// Rows [row_begin, row_end) of one half of one layer of one job; exactly one of the two jobs is
+// set.
 struct Slice {
   Query* query = nullptr;
   EncodeJob* encode = nullptr;
@@ -19,15 +20,16 @@ struct Slice {
   bool completes_job = false;
 };
 
-// One step of all ranks: stages of sliced work, each closed by one routing exchange, then one token for every decoding
-// sequence. Plain data, built between steps; the same for all ranks, who take their own part.
+// One step of all ranks: stages of sliced work, each closed by one routing exchange, then one token
+// for every decoding sequence. Plain data, built between steps; the same for all ranks, who take
+// their own part.
 struct StepPlan {
   struct Stage {
     std::vector<std::vector<Slice>> slices{};  // [rank]
-    std::vector<RoutePoint> routes{};         // of all ranks, in one order
+    std::vector<RoutePoint> routes{};          // of all ranks, in one order
   };
   std::vector<Stage> stages;
-  std::vector<std::vector<Query*>> decode;   // [rank]
+  std::vector<std::vector<Query*>> decode;  // [rank]
 
   bool empty() const;
 };
@@ -37,9 +39,11 @@ class Planner {
  public:
   Planner(const ModelConfig* config, int num_ranks, absl::Duration slice_time);
 
-  // `prefills` and `encodes` are [rank], oldest first. Advances their cursors; marks what the step completes
-  // (Query::job_done, EncodeJob::finished). Encoding gets the whole step without queries, else at least a tenth of it.
-  StepPlan Plan(const std::vector<std::vector<Query*>>& prefills, const std::vector<std::vector<EncodeJob*>>& encodes,
+  // `prefills` and `encodes` are [rank], oldest first. Advances their cursors; marks what the step
+  // completes (Query::job_done, EncodeJob::finished). Encoding gets the whole step without queries,
+  // else at least a tenth of it.
+  StepPlan Plan(const std::vector<std::vector<Query*>>& prefills,
+                const std::vector<std::vector<EncodeJob*>>& encodes,
                 const std::vector<std::vector<Query*>>& decodes);
 
   // How long a rank's slices took; `row_layers` as counted in RowLayers.
@@ -51,7 +55,8 @@ class Planner {
     double row_layers = 0;
     bool spent_any = false;
   };
-  bool NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Budget* budget, Slice* slice) const;
+  bool NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Budget* budget,
+                 Slice* slice) const;
   bool PlanPrompt(Query* query, int rank, Budget* budget, StepPlan::Stage* stage) const;
   bool PlanEncode(EncodeJob* job, Budget* budget, std::vector<Slice>* slices) const;
 

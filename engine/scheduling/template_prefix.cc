@@ -18,12 +18,14 @@ kernels::KvPageShape PageShape(const ModelConfig& config, kernels::DType dtype) 
   return {config.num_kv_heads, kRowsPerPage, config.head_dim, dtype};
 }
 
-absl::StatusOr<TemplatePrefix> ComputeTemplatePrefix(Transformer* transformer, absl::Span<const int32_t> head_ids,
+absl::StatusOr<TemplatePrefix> ComputeTemplatePrefix(Transformer* transformer,
+                                                     absl::Span<const int32_t> head_ids,
                                                      kernels::DType dtype) {
   const ModelConfig& c = transformer->config();
   const auto rows = static_cast<int64_t>(head_ids.size());
   if (rows > Transformer::kMaxRows) {
-    return absl::InvalidArgumentError("template_head has more tokens than the largest supported, 256");
+    return absl::InvalidArgumentError(
+        "template_head has more tokens than the largest supported, 256");
   }
   TemplatePrefix prefix{.shape = PageShape(c, dtype), .num_rows = rows, .pages = {}, .spans = {}};
   std::vector<float> hidden(static_cast<size_t>(rows * c.hidden_size));
@@ -41,25 +43,29 @@ absl::StatusOr<TemplatePrefix> ComputeTemplatePrefix(Transformer* transformer, a
                           .key = {key.data(), {rows, c.num_kv_heads, c.head_dim}},
                           .value = {value.data(), {rows, c.num_kv_heads, c.head_dim}}};
     MSA_RETURN_IF_ERROR(transformer->Project(layer, {x.data, x.shape}, positions, out));
-    MSA_RETURN_IF_ERROR(kernels::CausalAttention(transformer->context(), {.query = {query.data(), out.query.shape},
-                                                                          .key = {key.data(), out.key.shape},
-                                                                          .value = {value.data(), out.value.shape},
-                                                                          .doc_offsets = offsets,
-                                                                          .row_begin = 0,
-                                                                          .row_end = rows,
-                                                                          .scale = c.attention_scale(),
-                                                                          .output = {attention.data(), out.query.shape}}));
-    std::vector<std::byte>& bytes = prefix.pages.emplace_back(static_cast<size_t>(num_pages) * page_bytes);
+    MSA_RETURN_IF_ERROR(kernels::CausalAttention(transformer->context(),
+                                                 {.query = {query.data(), out.query.shape},
+                                                  .key = {key.data(), out.key.shape},
+                                                  .value = {value.data(), out.value.shape},
+                                                  .doc_offsets = offsets,
+                                                  .row_begin = 0,
+                                                  .row_end = rows,
+                                                  .scale = c.attention_scale(),
+                                                  .output = {attention.data(), out.query.shape}}));
+    std::vector<std::byte>& bytes =
+        prefix.pages.emplace_back(static_cast<size_t>(num_pages) * page_bytes);
     std::vector<void*> pages;
     std::vector<kernels::KvSpan>& spans = prefix.spans.emplace_back();
     for (int64_t i = 0; i < num_pages; ++i) {
       pages.push_back(bytes.data() + static_cast<size_t>(i) * page_bytes);
-      spans.push_back({pages.back(), static_cast<int32_t>(std::min(kRowsPerPage, rows - i * kRowsPerPage))});
+      spans.push_back(
+          {pages.back(), static_cast<int32_t>(std::min(kRowsPerPage, rows - i * kRowsPerPage))});
     }
-    MSA_RETURN_IF_ERROR(kernels::StoreLocal(transformer->context(), {.key = {key.data(), out.key.shape},
-                                                                     .value = {value.data(), out.value.shape},
-                                                                     .shape = prefix.shape,
-                                                                     .pages = pages}));
+    MSA_RETURN_IF_ERROR(
+        kernels::StoreLocal(transformer->context(), {.key = {key.data(), out.key.shape},
+                                                     .value = {value.data(), out.value.shape},
+                                                     .shape = prefix.shape,
+                                                     .pages = pages}));
     MSA_RETURN_IF_ERROR(transformer->Mix(layer, {attention.data(), {rows, c.query_width()}}, x));
   }
   return prefix;

@@ -14,8 +14,8 @@ namespace msa::engine {
 // The pages that sequences and the prefix use: attention takes spans of one shape only.
 kernels::KvPageShape PageShape(const ModelConfig& config, kernels::DType dtype);
 
-// Keys and values of the template head of every layer, in front of every query: positions 0, 1, …, causal among themselves.
-// Computed once per model, read by all CPU ranks. Immutable.
+// Keys and values of the template head of every layer, in front of every query: positions 0, 1, …,
+// causal among themselves. Computed once per model, read by all CPU ranks. Immutable.
 struct TemplatePrefix {
   kernels::KvPageShape shape;
   int64_t num_rows = 0;
@@ -23,7 +23,8 @@ struct TemplatePrefix {
   std::vector<std::vector<kernels::KvSpan>> spans;  // [L]
 };
 
-absl::StatusOr<TemplatePrefix> ComputeTemplatePrefix(Transformer* transformer, absl::Span<const int32_t> head_ids,
+absl::StatusOr<TemplatePrefix> ComputeTemplatePrefix(Transformer* transformer,
+                                                     absl::Span<const int32_t> head_ids,
                                                      kernels::DType dtype);
 
 }  // namespace msa::engine

@@ -8,8 +8,9 @@
 
 namespace msa::kernels {
 
-// Scratch memory of one kernel: aligned to a cache line, not initialised, grows and never shrinks. Kernels keep one per
-// thread; the sizes they ask for are bounded by the model's geometry, never by the bank.
+// Scratch memory of one kernel: aligned to a cache line, not initialised, grows and never shrinks.
+// Kernels keep one per thread; the sizes they ask for are bounded by the model's geometry, never by
+// the bank.
 class AlignedBuffer {
  public:
   // At least `count` values of T; what was in the buffer is gone if it had to grow.

@@ -28,8 +28,9 @@ CpuLevel HighestLevel() {
   return level;
 }
 
-// AMD's Zen 4 does twice as many bf16 products as f32 multiply-adds per second; Intel's Sapphire and Emerald Rapids do
-// half as many (msa_kernel_bench: 105 and 217 GFLOPS per thread), so that widening bf16 in the registers is faster there.
+// AMD's Zen 4 does twice as many bf16 products as f32 multiply-adds per second; Intel's Sapphire
+// and Emerald Rapids do half as many (msa_kernel_bench: 105 and 217 GFLOPS per thread), so that
+// widening bf16 in the registers is faster there.
 CpuLevel FastestLevel() {
   if (HighestLevel() == CpuLevel::kAvx512Bf16 && !__builtin_cpu_is("amd")) return CpuLevel::kAvx512;
   return HighestLevel();
@@ -43,7 +44,8 @@ std::atomic<CpuLevel>& Active() {
 }  // namespace
 
 bool HasLowestCpuLevel() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("bmi2");
 }
 
 CpuLevel ActiveCpuLevel() { return Active().load(std::memory_order_relaxed); }

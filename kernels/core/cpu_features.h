@@ -13,21 +13,23 @@ namespace msa::kernels {
 //   kAvx512Bf16  and vdpbf16ps, the product of bf16 pairs
 enum class CpuLevel { kAvx2, kAvx512, kAvx512Bf16 };
 
-// The level in use: the fastest of this machine unless another was forced. That is the highest one, except that
-// kAvx512Bf16 is left to CPUs whose bf16 products are faster than f32 multiply-adds (AMD). Thread-safe. A machine without
-// AVX2 and FMA ends in a CHECK; ask CheckDeviceAvailable (kernels/core/device.h) at start-up to refuse it with a status.
+// The level in use: the fastest of this machine unless another was forced. That is the highest one,
+// except that kAvx512Bf16 is left to CPUs whose bf16 products are faster than f32 multiply-adds
+// (AMD). Thread-safe. A machine without AVX2 and FMA ends in a CHECK; ask CheckDeviceAvailable
+// (kernels/core/device.h) at start-up to refuse it with a status.
 CpuLevel ActiveCpuLevel();
 
 // Whether this machine has AVX2 and FMA.
 bool HasLowestCpuLevel();
 
-// The instruction set that the kernels use on this machine: "avx2", "avx512", "avx512-bf16" (later "amx"). Results are
-// bitwise reproducible per instruction set, so segments record it. Chosen once; thread-safe.
+// The instruction set that the kernels use on this machine: "avx2", "avx512", "avx512-bf16" (later
+// "amx"). Results are bitwise reproducible per instruction set, so segments record it. Chosen once;
+// thread-safe.
 std::string_view InstructionSet();
 
-// Forces one of the levels that this machine has ("avx2", "avx512", "avx512-bf16"), for tests and for the flag
-// --instruction-set. Call before the first op. INVALID_ARGUMENT names the levels this machine has if `name` is none of
-// them.
+// Forces one of the levels that this machine has ("avx2", "avx512", "avx512-bf16"), for tests and
+// for the flag --instruction-set. Call before the first op. INVALID_ARGUMENT names the levels this
+// machine has if `name` is none of them.
 absl::Status LimitInstructionSet(std::string_view name);
 
 }  // namespace msa::kernels

@@ -1,6 +1,7 @@
 #pragma once
 
-// Whether this build has CUDA, and the plain types that its launchers speak. The only place that asks the preprocessor.
+// Whether this build has CUDA, and the plain types that its launchers speak. The only place that
+// asks the preprocessor.
 #if defined(MSA_WITH_CUDA)
 #include <cuda_runtime_api.h>
 namespace msa::kernels {

@@ -16,9 +16,11 @@ absl::Status CheckCuda() {
   if constexpr (kBuiltWithCuda) {
     std::string why_none;
     if (cuda::NumDevices(&why_none) > 0) return absl::OkStatus();
-    return absl::FailedPreconditionError(absl::StrCat("device cuda: this build has CUDA, this machine does not: ", why_none));
+    return absl::FailedPreconditionError(
+        absl::StrCat("device cuda: this build has CUDA, this machine does not: ", why_none));
   }
-  return absl::UnimplementedError("device cuda: this build has no CUDA (nvcc was not found when it was configured)");
+  return absl::UnimplementedError(
+      "device cuda: this build has no CUDA (nvcc was not found when it was configured)");
 }
 
 absl::Status CopyStatus(cudaError_t error, const std::string& purpose) {
@@ -40,9 +42,11 @@ absl::Status CheckDeviceAvailable(DeviceKind device) {
   return absl::FailedPreconditionError("device cpu: this program needs a CPU with AVX2 and FMA");
 }
 
-absl::StatusOr<DeviceBuffer> DeviceBuffer::Allocate(DeviceKind device, size_t bytes, std::string purpose) {
+absl::StatusOr<DeviceBuffer> DeviceBuffer::Allocate(DeviceKind device, size_t bytes,
+                                                    std::string purpose) {
   if (device != DeviceKind::kCuda) {
-    return absl::InvalidArgumentError(absl::StrCat(purpose, ": device memory exists on device cuda only"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(purpose, ": device memory exists on device cuda only"));
   }
   MSA_RETURN_IF_ERROR(CheckDeviceAvailable(device));
   void* data = nullptr;

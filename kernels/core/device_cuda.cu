@@ -7,9 +7,10 @@ int NumDevices(std::string* why_none) {
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaSuccess && count > 0) return count;
   // Without a driver the runtime says cudaErrorInsufficientDriver and leaves `count` as it was.
-  *why_none = error == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one too old for this build"
-              : error == cudaSuccess               ? "the driver shows no device"
-                                                   : ErrorText(error);
+  *why_none = error == cudaErrorInsufficientDriver
+                  ? "no NVIDIA driver, or one too old for this build"
+              : error == cudaSuccess ? "the driver shows no device"
+                                     : ErrorText(error);
   return 0;
 }
 

@@ -5,7 +5,8 @@
 
 #include "kernels/core/cuda_api.h"
 
-// The few calls of the CUDA runtime that are not kernels; defined only where kBuiltWithCuda. Device 0, default stream.
+// The few calls of the CUDA runtime that are not kernels; defined only where kBuiltWithCuda. Device
+// 0, default stream.
 namespace msa::kernels::cuda {
 
 // Devices that can be used, and if there are none why. A machine without a driver has 0.
@@ -14,6 +15,7 @@ std::string ErrorText(cudaError_t error);
 cudaError_t Allocate(size_t bytes, void** data);
 void Free(void* data);
 cudaError_t CopyToDevice(const void* host, size_t bytes, void* device);
-cudaError_t CopyToHost(const void* device, size_t bytes, void* host);  // waits for the kernels before it
+// Waits for the kernels queued before it.
+cudaError_t CopyToHost(const void* device, size_t bytes, void* host);
 
 }  // namespace msa::kernels::cuda

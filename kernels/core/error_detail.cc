@@ -31,9 +31,11 @@ ErrorDetail DetailOf(const absl::Status& status) {
     const std::string_view key = ToStd(url);
     if (key == kReason) detail.reason = std::string(value);
     if (key == kField) detail.field = std::string(value);
-    if (key.starts_with(kMetadata)) detail.metadata[std::string(key.substr(kMetadata.size()))] = std::string(value);
+    if (key.starts_with(kMetadata))
+      detail.metadata[std::string(key.substr(kMetadata.size()))] = std::string(value);
     absl::Duration wait;
-    if (key == kRetryAfter && absl::ParseDuration(std::string(value), &wait)) detail.retry_after = wait;
+    if (key == kRetryAfter && absl::ParseDuration(std::string(value), &wait))
+      detail.retry_after = wait;
   });
   return detail;
 }

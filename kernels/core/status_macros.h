@@ -6,10 +6,9 @@
 #include "absl/status/statusor.h"
 
 // The only two macros that hide control flow.
-#define MSA_RETURN_IF_ERROR(expression)                        \
-  do {                                                         \
-    if (absl::Status msa_status = (expression); !msa_status.ok()) \
-      return msa_status;                                       \
+#define MSA_RETURN_IF_ERROR(expression)                                              \
+  do {                                                                               \
+    if (absl::Status msa_status = (expression); !msa_status.ok()) return msa_status; \
   } while (false)
 
 #define MSA_CONCAT_INNER(a, b) a##b

@@ -12,8 +12,9 @@
 namespace msa::kernels {
 namespace {
 
-// Before it blocks, a thread gives its core away this many times: ops follow each other within microseconds, and waking a
-// blocked thread costs tens of them. Yielding, not pausing, so that others run when there are more threads than cores.
+// Before it blocks, a thread gives its core away this many times: ops follow each other within
+// microseconds, and waking a blocked thread costs tens of them. Yielding, not pausing, so that
+// others run when there are more threads than cores.
 constexpr int kYieldsBeforeBlocking = 40;
 
 // One call of ParallelFor; lives on its caller's stack.
@@ -21,11 +22,13 @@ struct Job {
   absl::FunctionRef<void(int64_t)> body;
   int64_t num_tasks;
   std::atomic<int64_t> next_task{0};
-  std::atomic<int> num_helpers{0};  // workers inside; changed under the mutex, read without it while yielding
+  // Workers inside; changed under the mutex, read without it while yielding.
+  std::atomic<int> num_helpers{0};
 
   bool HasTasks() const { return next_task.load(std::memory_order_relaxed) < num_tasks; }
   void Run() {
-    for (int64_t task; (task = next_task.fetch_add(1, std::memory_order_relaxed)) < num_tasks;) body(task);
+    for (int64_t task; (task = next_task.fetch_add(1, std::memory_order_relaxed)) < num_tasks;)
+      body(task);
   }
 };
 
@@ -35,10 +38,10 @@ struct ThreadPool::State {
   std::mutex mutex;
   std::condition_variable work_arrived;
   std::condition_variable helper_left;
-  std::vector<Job*> jobs;         // callers' jobs that may have tasks left
+  std::vector<Job*> jobs;  // callers' jobs that may have tasks left
   bool stopping = false;
   std::atomic<int64_t> num_jobs_started{0};
-  int num_sleeping = 0;           // workers blocked in work_arrived
+  int num_sleeping = 0;  // workers blocked in work_arrived
   std::vector<std::thread> workers;
 
   Job* FindJob() {
@@ -63,7 +66,9 @@ struct ThreadPool::State {
       }
       const int64_t seen = num_jobs_started.load(std::memory_order_relaxed);
       lock.unlock();
-      for (int i = 0; i < kYieldsBeforeBlocking && num_jobs_started.load(std::memory_order_relaxed) == seen; ++i) {
+      for (int i = 0;
+           i < kYieldsBeforeBlocking && num_jobs_started.load(std::memory_order_relaxed) == seen;
+           ++i) {
         std::this_thread::yield();
       }
       lock.lock();
@@ -76,7 +81,8 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
   MSA_CHECK(num_threads >= 1, "a thread pool counts its calling thread");
-  for (int i = 1; i < num_threads; ++i) state_->workers.emplace_back([state = state_.get()] { state->Work(); });
+  for (int i = 1; i < num_threads; ++i)
+    state_->workers.emplace_back([state = state_.get()] { state->Work(); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -106,12 +112,14 @@ void ThreadPool::ParallelFor(int64_t num_tasks, absl::FunctionRef<void(int64_t t
   }
   for (int64_t i = 0; i < num_to_wake; ++i) state_->work_arrived.notify_one();
   job.Run();
-  for (int i = 0; i < kYieldsBeforeBlocking && job.num_helpers.load(std::memory_order_relaxed) != 0; ++i) {
+  for (int i = 0; i < kYieldsBeforeBlocking && job.num_helpers.load(std::memory_order_relaxed) != 0;
+       ++i) {
     std::this_thread::yield();
   }
   std::unique_lock<std::mutex> lock(state_->mutex);
   std::erase(state_->jobs, &job);
-  state_->helper_left.wait(lock, [&] { return job.num_helpers.load(std::memory_order_acquire) == 0; });
+  state_->helper_left.wait(lock,
+                           [&] { return job.num_helpers.load(std::memory_order_acquire) == 0; });
 }
 
 }  // namespace msa::kernels

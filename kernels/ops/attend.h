@@ -12,26 +12,30 @@ namespace msa::kernels {
 
 // Consecutive query rows of one sequence.
 struct AttendGroup {
-  int64_t row_begin = 0;                  // rows [row_begin, row_end) of query and output
+  // Rows [row_begin, row_end) of query and output.
+  int64_t row_begin = 0;
   int64_t row_end = 0;
-  absl::Span<const KvSpan> shared_spans;  // template prefix, then memory: seen by every row of the group
-  absl::Span<const KvSpan> local_spans;   // the sequence's own rows, in order
-  absl::Span<const int32_t> visible;      // [row_end - row_begin]: how many local rows each query row sees, counted from
-                                          // the first
+  // Template prefix, then memory: seen by every row of the group.
+  absl::Span<const KvSpan> shared_spans;
+  // The sequence's own rows, in order.
+  absl::Span<const KvSpan> local_spans;
+  // [row_end - row_begin]: how many local rows each query row sees, counted from the first.
+  absl::Span<const int32_t> visible;
 };
 
 struct AttendArgs {
-  HostView<const float, 3> query;         // [T, Hq, D]
+  HostView<const float, 3> query;  // [T, Hq, D]
   KvPageShape shape;
   absl::Span<const AttendGroup> groups;
-  float scale = 1.0f;                     // D^-0.5
-  HostView<float, 3> output;              // [T, Hq, D]
+  float scale = 1.0f;         // D^-0.5
+  HostView<float, 3> output;  // [T, Hq, D]
 };
 
-// Softmax attention over [shared spans; the first `visible` local rows]. Head h reads KV head h / (Hq / Hkv). f32 scores,
-// softmax and accumulation. Keys are visited in the order of the spans, in blocks fixed by the pages: a row's result does
-// not depend on other rows, groups or the number of threads (bitwise), and a row decoded alone equals the same row in a
-// prefill. A row that sees nothing gets zeros.
+// Softmax attention over [shared spans; the first `visible` local rows]. Head h reads KV head h /
+// (Hq / Hkv). f32 scores, softmax and accumulation. Keys are visited in the order of the spans, in
+// blocks fixed by the pages: a row's result does not depend on other rows, groups or the number of
+// threads (bitwise), and a row decoded alone equals the same row in a prefill. A row that sees
+// nothing gets zeros. Scores are clamped to the finite range of f32; NaN stays NaN.
 absl::Status Attend(const OpContext& context, const AttendArgs& args);
 
 }  // namespace msa::kernels

@@ -7,7 +7,8 @@
 namespace msa::kernels::cpu {
 namespace {
 
-// Query rows times query heads of a tile: enough to use every key and value often while it is in the cache.
+// Query rows times query heads of a tile: enough to use every key and value often while it is in
+// the cache.
 constexpr int64_t kRowsPerTile = 48;
 
 // Some query rows of a group; every task is one of these and one KV head.
@@ -17,8 +18,8 @@ struct RowRange {
   int64_t end;
 };
 
-void AddSpan(const KvSpan& span, const KvPageShape& shape, int64_t kv_head, absl::Span<const int64_t> visible,
-             std::vector<size_t>& counts, AttentionTile& tile) {
+void AddSpan(const KvSpan& span, const KvPageShape& shape, int64_t kv_head,
+             absl::Span<const int64_t> visible, std::vector<size_t>& counts, AttentionTile& tile) {
   const int64_t row_bytes = shape.head_dim * static_cast<int64_t>(SizeOf(shape.dtype));
   const auto* const page = static_cast<const std::byte*>(span.page);
   constexpr auto kBlock = static_cast<int64_t>(AttentionTile::kRowsPerBlock);
@@ -33,7 +34,8 @@ void AddSpan(const KvSpan& span, const KvPageShape& shape, int64_t kv_head, absl
     if (most == 0) return;
     KvBlock block;
     block.keys = page + (kv_head * shape.rows_per_page + first) * row_bytes;
-    block.values = page + ((shape.num_kv_heads + kv_head) * shape.rows_per_page + first) * row_bytes;
+    block.values =
+        page + ((shape.num_kv_heads + kv_head) * shape.rows_per_page + first) * row_bytes;
     block.stride = static_cast<size_t>(row_bytes);
     block.num_rows = static_cast<size_t>(most);
     tile.Add(block, counts);
@@ -46,7 +48,8 @@ void AttendRows(const AttendArgs& args, const RowRange& range, int64_t kv_head) 
   const int64_t heads = args.query.shape[1] / args.shape.num_kv_heads;
   const int64_t head_dim = args.shape.head_dim;
   const int64_t num_rows = (range.end - range.begin) * heads;
-  tile.Begin(static_cast<size_t>(num_rows), static_cast<size_t>(head_dim), args.shape.dtype, args.scale);
+  tile.Begin(static_cast<size_t>(num_rows), static_cast<size_t>(head_dim), args.shape.dtype,
+             args.scale);
   // Tile row m is query row m / heads and its head m % heads.
   const auto offset = [&](int64_t m) { return (kv_head * heads + m % heads) * head_dim; };
   for (int64_t m = 0; m < num_rows; ++m) {
@@ -59,7 +62,8 @@ void AttendRows(const AttendArgs& args, const RowRange& range, int64_t kv_head) 
     AddSpan(span, args.shape, kv_head, visible, counts, tile);
   }
   for (int64_t m = 0; m < num_rows; ++m) {
-    visible[static_cast<size_t>(m)] = group.visible[static_cast<size_t>(range.begin + m / heads - group.row_begin)];
+    visible[static_cast<size_t>(m)] =
+        group.visible[static_cast<size_t>(range.begin + m / heads - group.row_begin)];
   }
   for (const KvSpan& span : group.local_spans) {
     AddSpan(span, args.shape, kv_head, visible, counts, tile);
@@ -74,7 +78,8 @@ void AttendRows(const AttendArgs& args, const RowRange& range, int64_t kv_head) 
 
 void Attend(ThreadPool& pool, const AttendArgs& args) {
   const int64_t num_kv_heads = args.shape.num_kv_heads;
-  const int64_t rows_per_range = std::max<int64_t>(1, kRowsPerTile / (args.query.shape[1] / num_kv_heads));
+  const int64_t rows_per_range =
+      std::max<int64_t>(1, kRowsPerTile / (args.query.shape[1] / num_kv_heads));
   std::vector<RowRange> ranges;
   for (const AttendGroup& group : args.groups) {
     for (int64_t begin = group.row_begin; begin < group.row_end; begin += rows_per_range) {

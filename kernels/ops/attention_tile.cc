@@ -35,7 +35,8 @@ void AttentionTile::SetQuery(size_t row, const float* query) {
 }
 
 void AttentionTile::Add(const KvBlock& block, absl::Span<const size_t> counts) {
-  MSA_CHECK(counts.size() == num_rows_ && block.num_rows <= kRowsPerBlock, "a block does not fit its attention tile");
+  MSA_CHECK(counts.size() == num_rows_ && block.num_rows <= kRowsPerBlock,
+            "a block does not fit its attention tile");
   DotBlock products;
   products.prepared = queries_;
   products.prepared_stride = query_stride_;

@@ -19,11 +19,12 @@ struct KvBlock {
   size_t num_rows = 0;
 };
 
-// Softmax attention of several query rows that read the same KV head, block by block (the running maximum and sum of
-// "Online normalizer calculation for softmax", Milakov and Gimelshein 2018). Per row and block: scores by dot_product.h in
-// f32, p = exp(score - maximum so far), sums over the block's rows in ascending order. A row's result depends on its own
-// query and the blocks it was given, bitwise, not on the other rows of the tile. Scores are clamped to the finite f32
-// range; NaN stays NaN. One tile per thread, reused.
+// Softmax attention of several query rows that read the same KV head, block by block (the running
+// maximum and sum of "Online normalizer calculation for softmax", Milakov and Gimelshein 2018). Per
+// row and block: scores by dot_product.h in f32, p = exp(score - maximum so far), sums over the
+// block's rows in ascending order. A row's result depends on its own query and the blocks it was
+// given, bitwise, not on the other rows of the tile. Scores are clamped to the finite f32 range;
+// NaN stays NaN. One tile per thread, reused.
 class AttentionTile {
  public:
   static constexpr size_t kRowsPerBlock = kSoftmaxBlock;

@@ -10,19 +10,22 @@
 namespace msa::kernels {
 
 struct CausalAttentionArgs {
-  HostView<const float, 3> query;          // [T, Hq, D]
-  HostView<const float, 3> key;            // [T, Hkv, D]
-  HostView<const float, 3> value;          // [T, Hkv, D]
-  absl::Span<const int64_t> doc_offsets;   // [N + 1], rows of document n are doc_offsets[n] .. doc_offsets[n + 1]
-  int64_t row_begin = 0;                   // only query rows [row_begin, row_end) are computed (a slice)
+  HostView<const float, 3> query;  // [T, Hq, D]
+  HostView<const float, 3> key;    // [T, Hkv, D]
+  HostView<const float, 3> value;  // [T, Hkv, D]
+  // [N + 1], rows of document n are doc_offsets[n] .. doc_offsets[n + 1].
+  absl::Span<const int64_t> doc_offsets;
+  // Only query rows [row_begin, row_end) are computed (a slice).
+  int64_t row_begin = 0;
   int64_t row_end = 0;
-  float scale = 1.0f;                      // D^-0.5
-  HostView<float, 3> output;               // [row_end - row_begin, Hq, D]
+  float scale = 1.0f;         // D^-0.5
+  HostView<float, 3> output;  // [row_end - row_begin, Hq, D]
 };
 
-// Softmax attention of ragged documents: a row sees the rows of its own document up to itself. Head h reads KV head
-// h / (Hq / Hkv). Keys are visited in ascending order in fixed blocks, so a row's result does not depend on its document's
-// company nor on the slice it is computed in.
+// Softmax attention of ragged documents: a row sees the rows of its own document up to itself. Head
+// h reads KV head h / (Hq / Hkv). Keys are visited in ascending order in fixed blocks, so a row's
+// result does not depend on its document's company nor on the slice it is computed in (bitwise). Extreme
+// scores are treated as in Attend.
 absl::Status CausalAttention(const OpContext& context, const CausalAttentionArgs& args);
 
 }  // namespace msa::kernels

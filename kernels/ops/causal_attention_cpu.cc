@@ -45,7 +45,8 @@ void AttendRows(const CausalAttentionArgs& args, const RowRange& range, int64_t 
     tile.Add(block, counts);
   }
   for (int64_t m = 0; m < num_rows; ++m) {
-    tile.Finish(static_cast<size_t>(m), args.output.row(range.begin + m / heads - args.row_begin) + offset(m));
+    tile.Finish(static_cast<size_t>(m),
+                args.output.row(range.begin + m / heads - args.row_begin) + offset(m));
   }
 }
 
@@ -53,7 +54,8 @@ void AttendRows(const CausalAttentionArgs& args, const RowRange& range, int64_t 
 
 void CausalAttention(ThreadPool& pool, const CausalAttentionArgs& args) {
   const int64_t num_kv_heads = args.key.shape[1];
-  const int64_t rows_per_range = std::max<int64_t>(1, kRowsPerTile / (args.query.shape[1] / num_kv_heads));
+  const int64_t rows_per_range =
+      std::max<int64_t>(1, kRowsPerTile / (args.query.shape[1] / num_kv_heads));
   std::vector<RowRange> ranges;
   for (size_t document = 0; document + 1 < args.doc_offsets.size(); ++document) {
     const int64_t begin = std::max(args.doc_offsets[document], args.row_begin);

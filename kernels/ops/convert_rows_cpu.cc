@@ -8,6 +8,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ops/convert_rows_cpu.cc"
 #include "hwy/foreach_target.h"
+
 // After foreach_target.h.
 #include "hwy/highway.h"
 
@@ -56,8 +57,10 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace msa::kernels {
 
-void ConvertRow(const void* source, DType source_dtype, size_t count, void* target, DType target_dtype) {
-  MSA_CHECK(source_dtype != DType::kF16 && target_dtype != DType::kF16, "f16 is widened when a checkpoint is loaded");
+void ConvertRow(const void* source, DType source_dtype, size_t count, void* target,
+                DType target_dtype) {
+  MSA_CHECK(source_dtype != DType::kF16 && target_dtype != DType::kF16,
+            "f16 is widened when a checkpoint is loaded");
   if (count == 0) return;
   if (source_dtype == target_dtype) {
     std::memcpy(target, source, count * SizeOf(source_dtype));

@@ -4,7 +4,8 @@
 
 namespace msa::kernels {
 
-// Picks the function compiled for the level in use; both Highway targets are named at the call, as in
+// Picks the function compiled for the level in use; both Highway targets are named at the call, as
+// in
 //   SelectTarget(&N_AVX2::Rows, &N_AVX3::Rows)(...)
 // The avx512-bf16 level differs in products only (dot_product.h).
 template <class Function>

@@ -19,17 +19,20 @@ namespace msa::kernels::cpu {
 
 void Attend(ThreadPool& pool, const AttendArgs& args);
 void CausalAttention(ThreadPool& pool, const CausalAttentionArgs& args);
-void Embed(ThreadPool& pool, const MatrixView& table, absl::Span<const int32_t> token_ids, HostView<float, 2> output);
+void Embed(ThreadPool& pool, const MatrixView& table, absl::Span<const int32_t> token_ids,
+           HostView<float, 2> output);
 void GatherMemory(ThreadPool& pool, const GatherMemoryArgs& args);
 void StoreLocal(ThreadPool& pool, const StoreLocalArgs& args);
 void MatMul(ThreadPool& pool, const MatMulArgs& args);
 void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args);
-void RmsNorm(ThreadPool& pool, HostView<const float, 2> input, HostView<const float, 1> weight, float epsilon,
-             HostView<float, 2> output);
-void Rope(ThreadPool& pool, HostView<float, 3> heads, absl::Span<const int32_t> positions, double theta);
+void RmsNorm(ThreadPool& pool, HostView<const float, 2> input, HostView<const float, 1> weight,
+             float epsilon, HostView<float, 2> output);
+void Rope(ThreadPool& pool, HostView<float, 3> heads, absl::Span<const int32_t> positions,
+          double theta);
 void RouterQuery(ThreadPool& pool, const RouterQueryArgs& args);
 absl::StatusOr<int32_t> SampleToken(const SampleArgs& args);
 void ScoreChunks(ThreadPool& pool, const ScoreChunksArgs& args);
-void SiluMul(ThreadPool& pool, HostView<const float, 2> gate, HostView<const float, 2> up, HostView<float, 2> output);
+void SiluMul(ThreadPool& pool, HostView<const float, 2> gate, HostView<const float, 2> up,
+             HostView<float, 2> output);
 
 }  // namespace msa::kernels::cpu

@@ -7,12 +7,14 @@
 #include "kernels/core/dtype.h"
 #include "kernels/core/op_context.h"
 
-// Dot products of prepared rows with stored rows, the inner part of MatMul, ScoreChunks and attention scores.
+// Dot products of prepared rows with stored rows, the inner part of MatMul, ScoreChunks and
+// attention scores.
 //
-// Order. A product accumulates in one vector of f32 lanes along K: step s adds elements [s * S, (s + 1) * S) by one fixed
-// sequence of multiply-adds, K's tail is filled up with zeros, and the lanes are added by one fixed tree at the end. The
-// sequence depends on the formats and the CPU level only, never on how many rows are multiplied together, so an element
-// is bitwise the same in any company.
+// Order. A product accumulates in one vector of f32 lanes along K: step s adds elements
+// [s * S, (s + 1) * S) by one fixed sequence of multiply-adds, K's tail is filled up with zeros, and the lanes
+// are added by one fixed tree at the end. The sequence depends on the formats and the CPU level
+// only, never on how many rows are multiplied together, so an element is bitwise the same in any
+// company.
 namespace msa::kernels {
 
 // out[m, n] (+)= prepared_row(m) . stored_row(n)   for m < num_rows, n < num_stored.
@@ -20,12 +22,12 @@ struct DotBlock {
   const std::byte* prepared = nullptr;  // rows written by PrepareRow, prepared_stride bytes apart
   size_t prepared_stride = 0;
   size_t num_rows = 0;
-  const std::byte* stored = nullptr;    // rows of `k` elements in the stored dtype
-  size_t stored_stride = 0;             // in bytes
+  const std::byte* stored = nullptr;  // rows of `k` elements in the stored dtype
+  size_t stored_stride = 0;           // in bytes
   size_t num_stored = 0;
   size_t k = 0;
   float* out = nullptr;
-  size_t out_stride = 0;                // in floats
+  size_t out_stride = 0;  // in floats
   bool add = false;
 };
 
@@ -39,8 +41,9 @@ struct DotKernel {
   bool round_to_bf16;
 };
 
-// The kernel for rows stored as f32 or bf16. kBF16 rounds the prepared rows to bf16; the products are then computed by
-// vdpbf16ps where both sides are bf16 and the level has it, and by f32 multiply-adds of the rounded values otherwise.
+// The kernel for rows stored as f32 or bf16. kBF16 rounds the prepared rows to bf16; the products
+// are then computed by vdpbf16ps where both sides are bf16 and the level has it, and by f32
+// multiply-adds of the rounded values otherwise.
 DotKernel SelectDotKernel(DType stored, ComputeDType compute);
 
 namespace avx512_bf16 {

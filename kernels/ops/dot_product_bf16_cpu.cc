@@ -1,5 +1,5 @@
-// The avx512-bf16 level. Highway 1.0.3 has no target with vdpbf16ps, so its AVX-512 target is compiled here with that
-// instruction added, in a namespace of its own.
+// The avx512-bf16 level. Highway 1.0.3 has no target with vdpbf16ps, so its AVX-512 target is
+// compiled here with that instruction added, in a namespace of its own.
 #undef HWY_BASELINE_TARGETS
 #undef HWY_DISABLED_TARGETS
 #define HWY_BASELINE_TARGETS HWY_AVX3
@@ -20,8 +20,8 @@ namespace {
 
 #include "kernels/ops/dot_tile-inl.h"
 
-// bf16 rows, bf16 stored: a lane adds the products of a pair, the odd element's first (as the instruction does; it
-// flushes subnormal inputs and results to zero).
+// bf16 rows, bf16 stored: a lane adds the products of a pair, the odd element's first (as the
+// instruction does; it flushes subnormal inputs and results to zero).
 struct Bf16PairsFormat {
   using Row = uint16_t;
   using Stored = uint16_t;
@@ -47,8 +47,8 @@ struct Bf16PairsFormat {
   }
 
   template <size_t kRows, size_t kColumns>
-  static HWY_INLINE void Step(const Row* row, size_t row_stride, const Stored* const* stored, size_t i,
-                              F32Vector (&sums)[kRows][kColumns]) {
+  static HWY_INLINE void Step(const Row* row, size_t row_stride, const Stored* const* stored,
+                              size_t i, F32Vector (&sums)[kRows][kColumns]) {
     __m512bh w[kColumns];
 #pragma GCC unroll 16
     for (size_t n = 0; n < kColumns; ++n) w[n] = LoadPairs(stored[n] + i);
@@ -56,7 +56,8 @@ struct Bf16PairsFormat {
     for (size_t m = 0; m < kRows; ++m) {
       const __m512bh x = LoadPairs(row + m * row_stride + i);
 #pragma GCC unroll 16
-      for (size_t n = 0; n < kColumns; ++n) sums[m][n].raw = _mm512_dpbf16_ps(sums[m][n].raw, x, w[n]);
+      for (size_t n = 0; n < kColumns; ++n)
+        sums[m][n].raw = _mm512_dpbf16_ps(sums[m][n].raw, x, w[n]);
     }
   }
 };

@@ -8,6 +8,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ops/dot_product_cpu.cc"
 #include "hwy/foreach_target.h"
+
 // After foreach_target.h.
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
@@ -28,21 +29,26 @@ void WidenRow(const uint16_t* stored, size_t k, float* widened) {
     if (!whole) std::memcpy(tail, stored + i, (k - i) * sizeof(uint16_t));
     const U32Vector pairs = hn::BitCast(u32, hn::LoadU(U16Tag(), whole ? stored + i : tail));
     hn::Store(hn::BitCast(f32, hn::ShiftLeft<16>(pairs)), f32, widened + i);
-    hn::Store(hn::BitCast(f32, hn::And(pairs, hn::Set(u32, 0xffff0000))), f32, widened + i + kLanes);
+    hn::Store(hn::BitCast(f32, hn::And(pairs, hn::Set(u32, 0xffff0000))), f32,
+              widened + i + kLanes);
   }
 }
 
-// WidenFormat for any number of rows. With 16 registers, many rows do better with a small panel that is widened once into
-// the first-level cache than with widening in the registers again and again: the same multiply-adds in the same order.
+// WidenFormat for any number of rows. With 16 registers, many rows do better with a small panel
+// that is widened once into the first-level cache than with widening in the registers again and
+// again: the same multiply-adds in the same order.
 void MultiplyWidening(const DotBlock& block) {
   constexpr size_t kRowsWorthAPanel = 12;
   constexpr size_t kPanelBytes = 16 * 1024;
   constexpr size_t kMostColumns = 32;
   if (block.num_rows < kRowsWorthAPanel) return Multiply<WidenFormat>(block);
   static thread_local AlignedBuffer panel_buffer;
-  const size_t padded = (block.k + WidenFormat::kStep - 1) / WidenFormat::kStep * WidenFormat::kStep;
-  const size_t stride = padded + 64 / sizeof(float);  // keeps rows of a power of two off the same cache sets
-  const size_t columns = std::clamp<size_t>(kPanelBytes / (stride * sizeof(float)) / 4 * 4, 4, kMostColumns);
+  const size_t padded =
+      (block.k + WidenFormat::kStep - 1) / WidenFormat::kStep * WidenFormat::kStep;
+  // One cache line of distance, as between prepared rows.
+  const size_t stride = padded + 64 / sizeof(float);
+  const size_t columns =
+      std::clamp<size_t>(kPanelBytes / (stride * sizeof(float)) / 4 * 4, 4, kMostColumns);
   float* const panel = panel_buffer.Get<float>(columns * stride);
   for (size_t first = 0; first < block.num_stored; first += columns) {
     DotBlock part = block;

@@ -1,5 +1,6 @@
-// The tile of dot_product.h for one target. A fragment: included inside the namespace and the attributes of a target,
-// once per target, after <cstring>, <algorithm>, hwy/highway.h and kernels/ops/dot_product.h. No include guard.
+// The tile of dot_product.h for one target. A fragment: included inside the namespace and the
+// attributes of a target, once per target, after <cstring>, <algorithm>, hwy/highway.h and
+// kernels/ops/dot_product.h. No include guard.
 
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -18,12 +19,14 @@ HWY_INLINE F32Vector RoundedToBF16(F32Vector value) {
   const U32Vector rounded = hn::Add(bits, hn::Add(odd, hn::Set(u32, 0x7fff)));
   const U32Vector quiet = hn::Or(bits, hn::Set(u32, 0x400000));
   const auto is_nan = hn::RebindMask(u32, hn::IsNaN(value));
-  return hn::BitCast(F32Tag(), hn::And(hn::IfThenElse(is_nan, quiet, rounded), hn::Set(u32, 0xffff0000)));
+  return hn::BitCast(F32Tag(),
+                     hn::And(hn::IfThenElse(is_nan, quiet, rounded), hn::Set(u32, 0xffff0000)));
 }
 
-// The sums of the lanes of four vectors. In each 128-bit block (l0 + l2) + (l1 + l3), then the upper half of the blocks is
-// added to the lower one until one is left.
-HWY_INLINE hn::Vec<hn::Full128<float>> SumLanesOfFour(F32Vector a, F32Vector b, F32Vector c, F32Vector d) {
+// The sums of the lanes of four vectors. In each 128-bit block (l0 + l2) + (l1 + l3), then the
+// upper half of the blocks is added to the lower one until one is left.
+HWY_INLINE hn::Vec<hn::Full128<float>> SumLanesOfFour(F32Vector a, F32Vector b, F32Vector c,
+                                                      F32Vector d) {
   const F32Tag f32;
   const hn::ScalableTag<double> pairs;
   const auto ab = hn::Add(hn::InterleaveLower(f32, a, b), hn::InterleaveUpper(f32, a, b));
@@ -41,8 +44,9 @@ HWY_INLINE hn::Vec<hn::Full128<float>> SumLanesOfFour(F32Vector a, F32Vector b, 
 #endif
 }
 
-// A format says how rows are prepared and how one step is multiplied. Element types are raw bits. A tile has kTileRows rows
-// and four columns: its sums and one column of operands fit in the registers.
+// A format says how rows are prepared and how one step is multiplied. Element types are raw bits. A
+// tile has kTileRows rows and four columns: its sums and one column of operands fit in the
+// registers.
 
 // f32 rows, f32 stored.
 struct F32Format {
@@ -62,8 +66,8 @@ struct F32Format {
   }
 
   template <size_t kRows, size_t kColumns>
-  static HWY_INLINE void Step(const Row* row, size_t row_stride, const Stored* const* stored, size_t i,
-                              F32Vector (&sums)[kRows][kColumns]) {
+  static HWY_INLINE void Step(const Row* row, size_t row_stride, const Stored* const* stored,
+                              size_t i, F32Vector (&sums)[kRows][kColumns]) {
     const F32Tag f32;
     F32Vector w[kColumns];
 #pragma GCC unroll 16
@@ -77,8 +81,9 @@ struct F32Format {
   }
 };
 
-// f32 rows, bf16 stored: a step reads one vector of bf16 pairs and widens it in the register, even elements by a shift
-// and odd ones by a mask. Rows are prepared in that order: the step's even elements, then its odd ones.
+// f32 rows, bf16 stored: a step reads one vector of bf16 pairs and widens it in the register, even
+// elements by a shift and odd ones by a mask. Rows are prepared in that order: the step's even
+// elements, then its odd ones.
 struct WidenFormat {
   using Row = float;
   using Stored = uint16_t;
@@ -99,8 +104,8 @@ struct WidenFormat {
   }
 
   template <size_t kRows, size_t kColumns>
-  static HWY_INLINE void Step(const Row* row, size_t row_stride, const Stored* const* stored, size_t i,
-                              F32Vector (&sums)[kRows][kColumns]) {
+  static HWY_INLINE void Step(const Row* row, size_t row_stride, const Stored* const* stored,
+                              size_t i, F32Vector (&sums)[kRows][kColumns]) {
     const F32Tag f32;
     const U32Tag u32;
     U32Vector pairs[kColumns];
@@ -129,7 +134,8 @@ struct WidenFormat {
   }
 };
 
-// Prepared rows keep one cache line of distance, so that rows of a power of two do not fall on the same cache sets.
+// Prepared rows keep one cache line of distance, so that rows of a power of two do not fall on the
+// same cache sets.
 template <class Format>
 size_t PreparedStride(size_t k) {
   const size_t padded = (k + Format::kStep - 1) / Format::kStep * Format::kStep;
@@ -141,8 +147,14 @@ void PrepareRow(const float* row, size_t k, bool round, std::byte* prepared) {
   Format::Prepare(row, k, round, reinterpret_cast<typename Format::Row*>(prepared));
 }
 
-// What a tile asks the memory for while it multiplies: columns first, first + step, ... of the group `ahead` bytes behind
-// its own. The address may lie behind the array, which a prefetch does not mind.
+// Asks for the memory `distance` bytes behind an address. That may lie behind the array, which a
+// prefetch does not mind.
+HWY_INLINE void PrefetchAt(const void* address, size_t distance) {
+  hwy::Prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(address) + distance));
+}
+
+// What a tile asks the memory for while it multiplies: columns first, first + step, ... of the
+// group `ahead` bytes behind its own. One row alone asks for all of them.
 struct Prefetch {
   size_t ahead;
   size_t first;
@@ -152,8 +164,8 @@ struct Prefetch {
 // sums[m][n] = products of kRows prepared rows with kColumns stored rows.
 template <class Format, size_t kRows, size_t kColumns>
 HWY_INLINE void MultiplyTile(const typename Format::Row* row, size_t row_stride,
-                             const typename Format::Stored* const* stored, size_t k, const Prefetch& prefetch,
-                             F32Vector (&sums)[kRows][kColumns]) {
+                             const typename Format::Stored* const* stored, size_t k,
+                             const Prefetch& prefetch, F32Vector (&sums)[kRows][kColumns]) {
   using Stored = typename Format::Stored;
 #pragma GCC unroll 16
   for (size_t m = 0; m < kRows; ++m) {
@@ -162,8 +174,13 @@ HWY_INLINE void MultiplyTile(const typename Format::Row* row, size_t row_stride,
   }
   size_t i = 0;
   for (; i + Format::kStep <= k; i += Format::kStep) {
-    for (size_t n = prefetch.first; n < kColumns; n += prefetch.step) {
-      hwy::Prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(stored[n] + i) + prefetch.ahead));
+    if constexpr (kRows == 1) {
+#pragma GCC unroll 16
+      for (size_t n = 0; n < kColumns; ++n) PrefetchAt(stored[n] + i, prefetch.ahead);
+    } else {
+      for (size_t n = prefetch.first; n < kColumns; n += prefetch.step) {
+        PrefetchAt(stored[n] + i, prefetch.ahead);
+      }
     }
     Format::template Step<kRows, kColumns>(row, row_stride, stored, i, sums);
   }
@@ -180,12 +197,15 @@ HWY_INLINE void MultiplyTile(const typename Format::Row* row, size_t row_stride,
 
 // kRows rows starting at first_row with stored rows [begin, end) of the block.
 template <class Format, size_t kRows>
-HWY_NOINLINE void MultiplyRows(const DotBlock& block, size_t first_row, size_t begin, size_t end, Prefetch prefetch) {
+HWY_NOINLINE void MultiplyRows(const DotBlock& block, size_t first_row, size_t begin, size_t end,
+                               Prefetch prefetch) {
   using Row = typename Format::Row;
   using Stored = typename Format::Stored;
-  constexpr size_t kColumns = kRows == 1 ? 8 : 4;  // one row alone needs more sums to hide the multiply-add's latency
+  // One row alone needs more sums to hide the multiply-add's latency.
+  constexpr size_t kColumns = kRows == 1 ? 8 : 4;
   const hn::Full128<float> four;
-  const auto* row = reinterpret_cast<const Row*>(block.prepared + first_row * block.prepared_stride);
+  const auto* row =
+      reinterpret_cast<const Row*>(block.prepared + first_row * block.prepared_stride);
   const size_t row_stride = block.prepared_stride / sizeof(Row);
   float* const out = block.out + first_row * block.out_stride;
   for (size_t n0 = begin; n0 < end; n0 += kColumns) {
@@ -203,24 +223,28 @@ HWY_NOINLINE void MultiplyRows(const DotBlock& block, size_t first_row, size_t b
       for (size_t g = 0; g < kColumns; g += 4) {
         if (n0 + g >= end) break;
         float* const target = out + m * block.out_stride + n0 + g;
-        const auto products = SumLanesOfFour(sums[m][g], sums[m][g + 1], sums[m][g + 2], sums[m][g + 3]);
+        const auto products =
+            SumLanesOfFour(sums[m][g], sums[m][g + 1], sums[m][g + 2], sums[m][g + 3]);
         const size_t count = std::min<size_t>(4, end - n0 - g);
         if (count == 4) {
-          hn::StoreU(block.add ? hn::Add(hn::LoadU(four, target), products) : products, four, target);
+          hn::StoreU(block.add ? hn::Add(hn::LoadU(four, target), products) : products, four,
+                     target);
         } else {
           HWY_ALIGN float values[4];
           hn::Store(products, four, values);
-          for (size_t n = 0; n < count; ++n) target[n] = block.add ? target[n] + values[n] : values[n];
+          for (size_t n = 0; n < count; ++n)
+            target[n] = block.add ? target[n] + values[n] : values[n];
         }
       }
     }
   }
 }
 
-// All rows of the block with stored rows [begin, end). The tiles share the prefetching if it is for the columns of a group
-// that all of them multiply, otherwise the first one does it.
+// All rows of the block with stored rows [begin, end). The tiles share the prefetching if it is for
+// the columns of a group that all of them multiply, otherwise the first one does it.
 template <class Format>
-void MultiplyColumns(const DotBlock& block, size_t begin, size_t end, size_t ahead, bool share_prefetch) {
+void MultiplyColumns(const DotBlock& block, size_t begin, size_t end, size_t ahead,
+                     bool share_prefetch) {
   constexpr size_t kTileRows = Format::kTileRows;
   constexpr size_t kNone = 8;
   const size_t num_tiles = (block.num_rows + kTileRows - 1) / kTileRows;
@@ -229,13 +253,26 @@ void MultiplyColumns(const DotBlock& block, size_t begin, size_t end, size_t ahe
     const Prefetch prefetch = share_prefetch ? Prefetch{ahead, tile, num_tiles}
                                              : Prefetch{ahead, tile == 0 ? 0 : kNone, 1};
     switch (std::min(kTileRows, block.num_rows - row)) {
-      case 1: MultiplyRows<Format, 1>(block, row, begin, end, prefetch); break;
-      case 2: MultiplyRows<Format, 2>(block, row, begin, end, prefetch); break;
-      case 3: if constexpr (kTileRows >= 3) MultiplyRows<Format, 3>(block, row, begin, end, prefetch); break;
-      case 4: if constexpr (kTileRows >= 4) MultiplyRows<Format, 4>(block, row, begin, end, prefetch); break;
-      case 5: if constexpr (kTileRows >= 5) MultiplyRows<Format, 5>(block, row, begin, end, prefetch); break;
-      case 6: if constexpr (kTileRows >= 6) MultiplyRows<Format, 6>(block, row, begin, end, prefetch); break;
-      default: break;
+      case 1:
+        MultiplyRows<Format, 1>(block, row, begin, end, prefetch);
+        break;
+      case 2:
+        MultiplyRows<Format, 2>(block, row, begin, end, prefetch);
+        break;
+      case 3:
+        if constexpr (kTileRows >= 3) MultiplyRows<Format, 3>(block, row, begin, end, prefetch);
+        break;
+      case 4:
+        if constexpr (kTileRows >= 4) MultiplyRows<Format, 4>(block, row, begin, end, prefetch);
+        break;
+      case 5:
+        if constexpr (kTileRows >= 5) MultiplyRows<Format, 5>(block, row, begin, end, prefetch);
+        break;
+      case 6:
+        if constexpr (kTileRows >= 6) MultiplyRows<Format, 6>(block, row, begin, end, prefetch);
+        break;
+      default:
+        break;
     }
   }
 }
@@ -245,8 +282,8 @@ void Multiply(const DotBlock& block) {
   constexpr size_t kGroup = 8;
   constexpr size_t kStoredBytesInCache = 64 * 1024;
   constexpr size_t kPreparedBytesInCache = 256 * 1024;
-  // While a group of stored rows is multiplied the next one is fetched, or the same rows further on where a group is
-  // larger than a first-level cache.
+  // While a group of stored rows is multiplied the next one is fetched, or the same rows further on
+  // where a group is larger than a first-level cache.
   const size_t group_bytes = kGroup * block.stored_stride;
   const size_t ahead = group_bytes <= 65536 ? group_bytes : 2048;
   if (block.num_stored * block.stored_stride <= kStoredBytesInCache ||

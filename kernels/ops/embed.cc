@@ -6,20 +6,21 @@
 
 namespace msa::kernels {
 
-absl::Status Embed(const OpContext& context, const MatrixView& table, absl::Span<const int32_t> token_ids,
-                   HostView<float, 2> output) {
+absl::Status Embed(const OpContext& context, const MatrixView& table,
+                   absl::Span<const int32_t> token_ids, HostView<float, 2> output) {
   constexpr char kOp[] = "Embed";
   MSA_RETURN_IF_ERROR(CheckCpuContext(kOp, context));
   MSA_RETURN_IF_ERROR(CheckStoredDType(kOp, "table", table.dtype));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "output", output));
-  if (output.shape[0] != static_cast<int64_t>(token_ids.size()) || output.shape[1] != table.columns ||
-      (table.data == nullptr && table.rows > 0)) {
-    return ArgumentError(kOp, absl::StrCat(token_ids.size(), " ids and a table [", table.rows, ", ", table.columns,
-                                           "] do not fit output ", ShapeOf(output)));
+  if (output.shape[0] != static_cast<int64_t>(token_ids.size()) ||
+      output.shape[1] != table.columns || (table.data == nullptr && table.rows > 0)) {
+    return ArgumentError(kOp, absl::StrCat(token_ids.size(), " ids and a table [", table.rows, ", ",
+                                           table.columns, "] do not fit output ", ShapeOf(output)));
   }
   for (size_t t = 0; t < token_ids.size(); ++t) {
     if (token_ids[t] < 0 || token_ids[t] >= table.rows) {
-      return ArgumentError(kOp, absl::StrCat("token id ", token_ids[t], " at ", t, " is outside [0, ", table.rows, ")"));
+      return ArgumentError(kOp, absl::StrCat("token id ", token_ids[t], " at ", t,
+                                             " is outside [0, ", table.rows, ")"));
     }
   }
   cpu::Embed(*context.pool, table, token_ids, output);

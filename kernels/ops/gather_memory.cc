@@ -7,20 +7,23 @@
 namespace msa::kernels {
 namespace {
 
-// Rows [first_row, first_row + num_rows) must lie in the pages, and every page that they touch must be there.
-absl::Status CheckPages(const char* op, const KvPageShape& shape, absl::Span<void* const> pages, int64_t first_row,
-                        int64_t num_rows) {
+// Rows [first_row, first_row + num_rows) must lie in the pages, and every page that they touch must
+// be there.
+absl::Status CheckPages(const char* op, const KvPageShape& shape, absl::Span<void* const> pages,
+                        int64_t first_row, int64_t num_rows) {
   MSA_RETURN_IF_ERROR(CheckStoredDType(op, "KV pages", shape.dtype));
   if (shape.num_kv_heads < 1 || shape.rows_per_page < 1 || shape.head_dim < 1) {
-    return ArgumentError(op, absl::StrCat("pages of [2, ", shape.num_kv_heads, ", ", shape.rows_per_page, ", ",
-                                          shape.head_dim, "]"));
+    return ArgumentError(op, absl::StrCat("pages of [2, ", shape.num_kv_heads, ", ",
+                                          shape.rows_per_page, ", ", shape.head_dim, "]"));
   }
   const int64_t capacity = static_cast<int64_t>(pages.size()) * shape.rows_per_page;
   if (first_row < 0 || num_rows < 0 || num_rows > capacity || first_row > capacity - num_rows) {
-    return ArgumentError(op, absl::StrCat(num_rows, " rows from row ", first_row, " do not fit ", pages.size(),
-                                          " pages of ", shape.rows_per_page, " rows"));
+    return ArgumentError(
+        op, absl::StrCat(num_rows, " rows from row ", first_row, " do not fit ", pages.size(),
+                         " pages of ", shape.rows_per_page, " rows"));
   }
-  for (int64_t row = first_row; row < first_row + num_rows; row += shape.rows_per_page - row % shape.rows_per_page) {
+  for (int64_t row = first_row; row < first_row + num_rows;
+       row += shape.rows_per_page - row % shape.rows_per_page) {
     if (pages[static_cast<size_t>(row / shape.rows_per_page)] == nullptr) {
       return ArgumentError(op, absl::StrCat("page ", row / shape.rows_per_page, " is null"));
     }
@@ -35,7 +38,8 @@ absl::Status GatherMemory(const OpContext& context, const GatherMemoryArgs& args
   MSA_RETURN_IF_ERROR(CheckCpuContext(kOp, context));
   MSA_RETURN_IF_ERROR(CheckStoredDType(kOp, "content", args.content_dtype));
   MSA_RETURN_IF_ERROR(CheckPages(kOp, args.shape, args.pages, args.first_row, args.num_chunks));
-  if (args.content == nullptr && args.num_chunks > 0) return ArgumentError(kOp, "content has no data");
+  if (args.content == nullptr && args.num_chunks > 0)
+    return ArgumentError(kOp, "content has no data");
   cpu::GatherMemory(*context.pool, args);
   return absl::OkStatus();
 }
@@ -48,8 +52,10 @@ absl::Status StoreLocal(const OpContext& context, const StoreLocalArgs& args) {
   MSA_RETURN_IF_ERROR(CheckPages(kOp, args.shape, args.pages, args.first_row, args.key.shape[0]));
   if (args.key.shape != args.value.shape || args.key.shape[1] != args.shape.num_kv_heads ||
       args.key.shape[2] != args.shape.head_dim) {
-    return ArgumentError(kOp, absl::StrCat("key ", ShapeOf(args.key), " and value ", ShapeOf(args.value), " are not [T, ",
-                                           args.shape.num_kv_heads, ", ", args.shape.head_dim, "]"));
+    return ArgumentError(
+        kOp,
+        absl::StrCat("key ", ShapeOf(args.key), " and value ", ShapeOf(args.value), " are not [T, ",
+                     args.shape.num_kv_heads, ", ", args.shape.head_dim, "]"));
   }
   cpu::StoreLocal(*context.pool, args);
   return absl::OkStatus();

@@ -9,15 +9,17 @@
 namespace msa::kernels {
 
 struct GatherMemoryArgs {
-  const void* content = nullptr;  // [C, 2 (key, value), Hkv * D] of one document and layer, in `content_dtype`
+  // [C, 2 (key, value), Hkv * D] of one document and layer, in `content_dtype`.
+  const void* content = nullptr;
   DType content_dtype = DType::kBF16;
-  int64_t num_chunks = 0;         // C
+  int64_t num_chunks = 0;  // C
   KvPageShape shape;
   absl::Span<void* const> pages;  // the sequence's memory pages of this layer
   int64_t first_row = 0;          // chunk c goes to row first_row + c, counted over the pages
 };
 
-// Copies pooled keys and values into pages (converting the dtype: widening is exact, narrowing rounds to nearest even).
+// Copies pooled keys and values into pages (converting the dtype: widening is exact, narrowing
+// rounds to nearest even).
 absl::Status GatherMemory(const OpContext& context, const GatherMemoryArgs& args);
 
 struct StoreLocalArgs {

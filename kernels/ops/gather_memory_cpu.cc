@@ -8,15 +8,16 @@ namespace {
 enum class Part { kKeys = 0, kValues = 1 };
 
 // Writes one row's keys or values of all heads, [Hkv, D], into its page.
-void StoreRow(const std::byte* source, DType source_dtype, const KvPageShape& shape, absl::Span<void* const> pages,
-              int64_t row, Part part) {
+void StoreRow(const std::byte* source, DType source_dtype, const KvPageShape& shape,
+              absl::Span<void* const> pages, int64_t row, Part part) {
   auto* const page = static_cast<std::byte*>(pages[static_cast<size_t>(row / shape.rows_per_page)]);
   const auto head_dim = static_cast<size_t>(shape.head_dim);
   for (int64_t head = 0; head < shape.num_kv_heads; ++head) {
     const int64_t plane = static_cast<int64_t>(part) * shape.num_kv_heads + head;
-    const auto position = static_cast<size_t>(plane * shape.rows_per_page + row % shape.rows_per_page);
-    ConvertRow(source + static_cast<size_t>(head) * head_dim * SizeOf(source_dtype), source_dtype, head_dim,
-               page + position * head_dim * SizeOf(shape.dtype), shape.dtype);
+    const auto position =
+        static_cast<size_t>(plane * shape.rows_per_page + row % shape.rows_per_page);
+    ConvertRow(source + static_cast<size_t>(head) * head_dim * SizeOf(source_dtype), source_dtype,
+               head_dim, page + position * head_dim * SizeOf(shape.dtype), shape.dtype);
   }
 }
 
@@ -37,14 +38,16 @@ void GatherMemory(ThreadPool& pool, const GatherMemoryArgs& args) {
 }
 
 void StoreLocal(ThreadPool& pool, const StoreLocalArgs& args) {
-  ParallelForRows(pool, args.key.shape[0], 2 * args.key.shape[1] * args.key.shape[2], [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const auto* const key = reinterpret_cast<const std::byte*>(args.key.row(t));
-      const auto* const value = reinterpret_cast<const std::byte*>(args.value.row(t));
-      StoreRow(key, DType::kF32, args.shape, args.pages, args.first_row + t, Part::kKeys);
-      StoreRow(value, DType::kF32, args.shape, args.pages, args.first_row + t, Part::kValues);
-    }
-  });
+  ParallelForRows(
+      pool, args.key.shape[0], 2 * args.key.shape[1] * args.key.shape[2],
+      [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) {
+          const auto* const key = reinterpret_cast<const std::byte*>(args.key.row(t));
+          const auto* const value = reinterpret_cast<const std::byte*>(args.value.row(t));
+          StoreRow(key, DType::kF32, args.shape, args.pages, args.first_row + t, Part::kKeys);
+          StoreRow(value, DType::kF32, args.shape, args.pages, args.first_row + t, Part::kValues);
+        }
+      });
 }
 
 }  // namespace msa::kernels::cpu

@@ -15,9 +15,10 @@ absl::Status MatMul(const OpContext& context, const MatMulArgs& args) {
   const auto [m, k] = args.input.shape;
   if (args.weight.rows < 0 || k < 1 || args.weight.columns != k || args.output.shape[0] != m ||
       args.output.shape[1] != args.weight.rows) {
-    return ArgumentError(kOp, absl::StrCat("input ", ShapeOf(args.input), ", weight [", args.weight.rows, ", ",
-                                           args.weight.columns, "] and output ", ShapeOf(args.output),
-                                           " are not [M, K], [N, K] and [M, N] with K >= 1"));
+    return ArgumentError(
+        kOp, absl::StrCat("input ", ShapeOf(args.input), ", weight [", args.weight.rows, ", ",
+                          args.weight.columns, "] and output ", ShapeOf(args.output),
+                          " are not [M, K], [N, K] and [M, N] with K >= 1"));
   }
   if (m == 0 || args.weight.rows == 0) return absl::OkStatus();
   if (args.weight.data == nullptr) return ArgumentError(kOp, "weight has no data");

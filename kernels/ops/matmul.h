@@ -16,9 +16,11 @@ struct MatMulArgs {
 
 // output[m, n] = sum_k input[m, k] * weight[n, k], accumulated in f32.
 //
-// Every output element is accumulated over K in one order with one multiply-add instruction per (compute, weight dtype)
-// and instruction set, whatever M, N, the thread count or the tile it falls in: row m of a batch is bitwise equal to the
-// same row alone. M = 0 is a no-op. INVALID_ARGUMENT when shapes do not fit.
+// Every output element is accumulated over K in one order with one multiply-add instruction per
+// (compute, weight dtype) and instruction set, whatever M, N, the thread count or the tile it falls
+// in: row m of a batch is bitwise equal to the same row alone. kBF16 rounds the input to bf16 once,
+// also where weights are f32 (the products are then f32 multiply-adds of the rounded values). M = 0
+// is a no-op. INVALID_ARGUMENT when shapes do not fit.
 absl::Status MatMul(const OpContext& context, const MatMulArgs& args);
 
 }  // namespace msa::kernels

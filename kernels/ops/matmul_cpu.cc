@@ -9,15 +9,19 @@
 namespace msa::kernels::cpu {
 namespace {
 
-// Input rows prepared at a time: bounds the scratch memory, and enough to use each weight often once it is in the cache.
+// Input rows prepared at a time: bounds the scratch memory, and enough to use each weight often
+// once it is in the cache.
 constexpr int64_t kRowsAtATime = 256;
-// Weights of one task, read again for every tile of input rows: a share of the smallest second-level cache (512 KiB).
+// Weights of one task, read again for every tile of input rows: a share of the smallest
+// second-level cache (512 KiB).
 constexpr int64_t kWeightBytesPerTask = 256 * 1024;
 // A task that multiplies less than this is not worth handing to another thread.
 constexpr int64_t kProductsPerTask = 128 * 1024;
 constexpr int64_t kColumnGroup = 8;
 
-int64_t RoundUpToGroup(int64_t columns) { return (columns + kColumnGroup - 1) / kColumnGroup * kColumnGroup; }
+int64_t RoundUpToGroup(int64_t columns) {
+  return (columns + kColumnGroup - 1) / kColumnGroup * kColumnGroup;
+}
 
 // Output columns per task: fits the cache, gives every thread several tasks, and is not too small.
 int64_t ColumnsPerTask(int64_t num_rows, const MatrixView& weight, int num_threads) {
@@ -53,9 +57,11 @@ void MatMul(ThreadPool& pool, const MatMulArgs& args) {
       block.prepared = prepared;
       block.prepared_stride = stride;
       block.num_rows = static_cast<size_t>(num_rows);
-      block.stored = static_cast<const std::byte*>(args.weight.data) + static_cast<size_t>(first_column) * weight_stride;
+      block.stored = static_cast<const std::byte*>(args.weight.data) +
+                     static_cast<size_t>(first_column) * weight_stride;
       block.stored_stride = weight_stride;
-      block.num_stored = static_cast<size_t>(std::min(columns_per_task, num_columns - first_column));
+      block.num_stored =
+          static_cast<size_t>(std::min(columns_per_task, num_columns - first_column));
       block.k = k;
       block.out = args.output.row(first_row) + first_column;
       block.out_stride = static_cast<size_t>(num_columns);

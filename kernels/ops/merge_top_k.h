@@ -7,7 +7,8 @@
 
 namespace msa::kernels {
 
-// The best k of several lists, each in the order of ScoredDocument; `owners[i]` of the result is the list it came from.
+// The best k of several lists, each in the order of ScoredDocument; `owners[i]` of the result is
+// the list it came from.
 struct MergedTopK {
   std::vector<ScoredDocument> documents;
   std::vector<int> owners;

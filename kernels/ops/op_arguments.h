@@ -17,16 +17,19 @@ namespace msa::kernels {
 // OK if an op that has a CPU path only can run in `context`.
 inline absl::Status CheckCpuContext(const char* op, const OpContext& context) {
   if (context.device != DeviceKind::kCpu) {
-    return absl::UnimplementedError(absl::StrCat(op, " on device cuda: this build has no CUDA path for it"));
+    return absl::UnimplementedError(
+        absl::StrCat(op, " on device cuda: this build has no CUDA path for it"));
   }
-  if (context.pool == nullptr) return absl::InvalidArgumentError(absl::StrCat(op, ": OpContext.pool is null"));
+  if (context.pool == nullptr)
+    return absl::InvalidArgumentError(absl::StrCat(op, ": OpContext.pool is null"));
   return absl::OkStatus();
 }
 
 template <class T, int R>
 std::string ShapeOf(const HostView<T, R>& view) {
   std::string text = "[";
-  for (size_t i = 0; i < view.shape.size(); ++i) absl::StrAppend(&text, i == 0 ? "" : ", ", view.shape[i]);
+  for (size_t i = 0; i < view.shape.size(); ++i)
+    absl::StrAppend(&text, i == 0 ? "" : ", ", view.shape[i]);
   return text + "]";
 }
 
@@ -49,20 +52,25 @@ absl::Status CheckView(const char* op, const char* name, const HostView<T, R>& v
 // OK for the dtypes that are computed with; f16 is widened when a checkpoint is loaded.
 inline absl::Status CheckStoredDType(const char* op, const char* name, DType dtype) {
   if (dtype == DType::kF32 || dtype == DType::kBF16) return absl::OkStatus();
-  return ArgumentError(op, absl::StrCat(name, " is ", ToAbsl(NameOf(dtype)), "; f32 and bf16 are supported"));
+  return ArgumentError(
+      op, absl::StrCat(name, " is ", ToAbsl(NameOf(dtype)), "; f32 and bf16 are supported"));
 }
 
 // OK if offsets[0] == 0, they ascend, and the last one is `total`.
 template <class Integer>
-absl::Status CheckOffsets(const char* op, const char* name, absl::Span<const Integer> offsets, int64_t total) {
-  if (offsets.empty() || offsets[0] != 0) return ArgumentError(op, absl::StrCat(name, " must begin with 0"));
+absl::Status CheckOffsets(const char* op, const char* name, absl::Span<const Integer> offsets,
+                          int64_t total) {
+  if (offsets.empty() || offsets[0] != 0)
+    return ArgumentError(op, absl::StrCat(name, " must begin with 0"));
   for (size_t i = 1; i < offsets.size(); ++i) {
     if (offsets[i] < offsets[i - 1]) {
-      return ArgumentError(op, absl::StrCat(name, " descends from ", offsets[i - 1], " to ", offsets[i]));
+      return ArgumentError(
+          op, absl::StrCat(name, " descends from ", offsets[i - 1], " to ", offsets[i]));
     }
   }
   if (static_cast<int64_t>(offsets.back()) != total) {
-    return ArgumentError(op, absl::StrCat(name, " ends with ", offsets.back(), ", not with the number of rows ", total));
+    return ArgumentError(op, absl::StrCat(name, " ends with ", offsets.back(),
+                                          ", not with the number of rows ", total));
   }
   return absl::OkStatus();
 }

@@ -13,16 +13,19 @@ absl::Status PoolMemory(const OpContext& context, const PoolMemoryArgs& args) {
   MSA_RETURN_IF_ERROR(CheckView(kOp, "output", args.output));
   MSA_RETURN_IF_ERROR(CheckOffsets(kOp, "doc_offsets", args.doc_offsets, args.rows.shape[0]));
   if (args.tokens_per_chunk < 1) {
-    return ArgumentError(kOp, absl::StrCat("tokens_per_chunk is ", args.tokens_per_chunk, "; it must be at least 1"));
+    return ArgumentError(kOp, absl::StrCat("tokens_per_chunk is ", args.tokens_per_chunk,
+                                           "; it must be at least 1"));
   }
   int64_t num_chunks = 0;
   for (size_t document = 0; document + 1 < args.doc_offsets.size(); ++document) {
     const int64_t tokens = args.doc_offsets[document + 1] - args.doc_offsets[document];
     num_chunks += tokens / args.tokens_per_chunk + (tokens % args.tokens_per_chunk != 0 ? 1 : 0);
   }
-  if (args.output.shape != std::array<int64_t, 3>{num_chunks, args.rows.shape[1], args.rows.shape[2]}) {
-    return ArgumentError(kOp, absl::StrCat("rows ", ShapeOf(args.rows), " make ", num_chunks,
-                                           " chunks, which do not fit output ", ShapeOf(args.output)));
+  if (args.output.shape !=
+      std::array<int64_t, 3>{num_chunks, args.rows.shape[1], args.rows.shape[2]}) {
+    return ArgumentError(kOp,
+                         absl::StrCat("rows ", ShapeOf(args.rows), " make ", num_chunks,
+                                      " chunks, which do not fit output ", ShapeOf(args.output)));
   }
   cpu::PoolMemory(*context.pool, args);
   return absl::OkStatus();

@@ -9,6 +9,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ops/pool_memory_cpu.cc"
 #include "hwy/foreach_target.h"
+
 // After foreach_target.h.
 #include "hwy/highway.h"
 
@@ -27,7 +28,8 @@ void MeanOfRows(const float* rows, size_t num_rows, size_t width, float* output)
   size_t i = 0;
   for (; i + lanes <= width; i += lanes) {
     auto sum = hn::LoadU(f32, rows + i);
-    for (size_t row = 1; row < num_rows; ++row) sum = hn::Add(sum, hn::LoadU(f32, rows + row * width + i));
+    for (size_t row = 1; row < num_rows; ++row)
+      sum = hn::Add(sum, hn::LoadU(f32, rows + row * width + i));
     hn::StoreU(hn::Div(sum, hn::Set(f32, count)), f32, output + i);
   }
   for (; i < width; ++i) {
@@ -71,18 +73,19 @@ void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args) {
   const int64_t width = args.rows.shape[1] * head_dim;
   if (width == 0) return;
   const int64_t typical_rows = std::min(args.tokens_per_chunk, args.rows.shape[0]);
-  ParallelForRows(pool, args.output.shape[0], typical_rows * width, [&](int64_t begin, int64_t end) {
-    for (int64_t index = begin; index < end; ++index) {
-      const Chunk& chunk = chunks[static_cast<size_t>(index)];
-      float* const output = args.output.data + index * width;
-      mean(args.rows.data + chunk.begin * width, static_cast<size_t>(chunk.end - chunk.begin),
-           static_cast<size_t>(width), output);
-      if (!args.normalize) continue;
-      for (float* head = output; head != output + width; head += head_dim) {
-        normalize(head, static_cast<size_t>(head_dim));
-      }
-    }
-  });
+  ParallelForRows(
+      pool, args.output.shape[0], typical_rows * width, [&](int64_t begin, int64_t end) {
+        for (int64_t index = begin; index < end; ++index) {
+          const Chunk& chunk = chunks[static_cast<size_t>(index)];
+          float* const output = args.output.data + index * width;
+          mean(args.rows.data + chunk.begin * width, static_cast<size_t>(chunk.end - chunk.begin),
+               static_cast<size_t>(width), output);
+          if (!args.normalize) continue;
+          for (float* head = output; head != output + width; head += head_dim) {
+            normalize(head, static_cast<size_t>(head_dim));
+          }
+        }
+      });
 }
 
 }  // namespace msa::kernels::cpu

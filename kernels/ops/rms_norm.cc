@@ -8,18 +8,20 @@
 
 namespace msa::kernels {
 
-absl::Status RmsNorm(const OpContext& context, HostView<const float, 2> input, HostView<const float, 1> weight,
-                     float epsilon, HostView<float, 2> output) {
+absl::Status RmsNorm(const OpContext& context, HostView<const float, 2> input,
+                     HostView<const float, 1> weight, float epsilon, HostView<float, 2> output) {
   constexpr char kOp[] = "RmsNorm";
   MSA_RETURN_IF_ERROR(CheckCpuContext(kOp, context));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "input", input));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "weight", weight));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "output", output));
   if (input.shape != output.shape || weight.shape[0] != input.shape[1] || input.shape[1] < 1) {
-    return ArgumentError(kOp, absl::StrCat("input ", ShapeOf(input), ", weight ", ShapeOf(weight), " and output ",
-                                           ShapeOf(output), " are not [T, M], [M] and [T, M] with M >= 1"));
+    return ArgumentError(
+        kOp, absl::StrCat("input ", ShapeOf(input), ", weight ", ShapeOf(weight), " and output ",
+                          ShapeOf(output), " are not [T, M], [M] and [T, M] with M >= 1"));
   }
-  if (!(epsilon >= 0) || !std::isfinite(epsilon)) return ArgumentError(kOp, absl::StrCat("epsilon is ", epsilon));
+  if (!(epsilon >= 0) || !std::isfinite(epsilon))
+    return ArgumentError(kOp, absl::StrCat("epsilon is ", epsilon));
   cpu::RmsNorm(*context.pool, input, weight, epsilon, output);
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ops/rms_norm_cpu.cc"
 #include "hwy/foreach_target.h"
+
 // After foreach_target.h.
 #include "hwy/highway.h"
 
@@ -16,11 +17,13 @@ namespace {
 
 #include "kernels/ops/sum_of_squares-inl.h"
 
-void RmsNormRow(const float* input, const float* weight, size_t count, float epsilon, float* output) {
+void RmsNormRow(const float* input, const float* weight, size_t count, float epsilon,
+                float* output) {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::ScalableTag<float> f32;
   const size_t lanes = hn::Lanes(f32);
-  const float factor = 1.0f / std::sqrt(SumOfSquares(input, count) / static_cast<float>(count) + epsilon);
+  const float factor =
+      1.0f / std::sqrt(SumOfSquares(input, count) / static_cast<float>(count) + epsilon);
   size_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     const auto scaled = hn::Mul(hn::LoadU(f32, input + i), hn::Set(f32, factor));
@@ -36,8 +39,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace msa::kernels::cpu {
 
-void RmsNorm(ThreadPool& pool, HostView<const float, 2> input, HostView<const float, 1> weight, float epsilon,
-             HostView<float, 2> output) {
+void RmsNorm(ThreadPool& pool, HostView<const float, 2> input, HostView<const float, 1> weight,
+             float epsilon, HostView<float, 2> output) {
   const auto normalize = SelectTarget(&N_AVX2::RmsNormRow, &N_AVX3::RmsNormRow);
   const int64_t columns = input.shape[1];
   ParallelForRows(pool, input.shape[0], columns, [&](int64_t begin, int64_t end) {

@@ -9,6 +9,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ops/rope_cpu.cc"
 #include "hwy/foreach_target.h"
+
 // After foreach_target.h.
 #include "hwy/highway.h"
 
@@ -47,7 +48,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace msa::kernels::cpu {
 
-void Rope(ThreadPool& pool, HostView<float, 3> heads, absl::Span<const int32_t> positions, double theta) {
+void Rope(ThreadPool& pool, HostView<float, 3> heads, absl::Span<const int32_t> positions,
+          double theta) {
   const auto rotate = SelectTarget(&N_AVX2::RotateHead, &N_AVX3::RotateHead);
   const auto [num_rows, num_heads, head_dim] = heads.shape;
   const auto half = static_cast<size_t>(head_dim / 2);
@@ -66,7 +68,8 @@ void Rope(ThreadPool& pool, HostView<float, 3> heads, absl::Span<const int32_t> 
         cosines[i] = static_cast<float>(std::cos(angle));
         sines[i] = static_cast<float>(std::sin(angle));
       }
-      for (float* head = heads.data + t * row_size; head != heads.data + (t + 1) * row_size; head += 2 * half) {
+      for (float* head = heads.data + t * row_size; head != heads.data + (t + 1) * row_size;
+           head += 2 * half) {
         rotate(head, cosines, sines, half);
       }
     }

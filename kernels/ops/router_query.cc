@@ -12,13 +12,15 @@ absl::Status RouterQuery(const OpContext& context, const RouterQueryArgs& args) 
   MSA_RETURN_IF_ERROR(CheckView(kOp, "heads", args.heads));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "output", args.output));
   const auto [num_rows, num_heads, head_dim] = args.heads.shape;
-  if (args.num_kv_heads < 1 || num_heads < 1 || head_dim < 1 || num_heads % args.num_kv_heads != 0) {
-    return ArgumentError(kOp, absl::StrCat("heads ", ShapeOf(args.heads), " cannot be shared by ", args.num_kv_heads,
-                                           " KV heads"));
+  if (args.num_kv_heads < 1 || num_heads < 1 || head_dim < 1 ||
+      num_heads % args.num_kv_heads != 0) {
+    return ArgumentError(kOp, absl::StrCat("heads ", ShapeOf(args.heads), " cannot be shared by ",
+                                           args.num_kv_heads, " KV heads"));
   }
   const int64_t columns = (args.sum_groups ? args.num_kv_heads : num_heads) * head_dim;
   if (args.output.shape[0] != num_rows || args.output.shape[1] != columns) {
-    return ArgumentError(kOp, absl::StrCat("output ", ShapeOf(args.output), " is not [", num_rows, ", ", columns, "]"));
+    return ArgumentError(kOp, absl::StrCat("output ", ShapeOf(args.output), " is not [", num_rows,
+                                           ", ", columns, "]"));
   }
   cpu::RouterQuery(*context.pool, args);
   return absl::OkStatus();

@@ -8,7 +8,8 @@
 
 namespace msa::kernels {
 
-// The best k of the documents offered so far. What it holds does not depend on the order in which they were offered.
+// The best k of the documents offered so far. What it holds does not depend on the order in which
+// they were offered.
 class RunningTopK {
  public:
   explicit RunningTopK(size_t k) : k_(k) {}

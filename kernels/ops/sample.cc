@@ -16,11 +16,13 @@ absl::StatusOr<int32_t> SampleToken(const OpContext& context, const SampleArgs& 
   for (size_t i = 0; i < args.allowed.size(); ++i) {
     const int32_t id = args.allowed[i];
     if (id < 0 || id >= num_ids || (i > 0 && id <= args.allowed[i - 1])) {
-      return ArgumentError(kOp, absl::StrCat("allowed id ", id, " at ", i, " does not ascend within [0, ", num_ids, ")"));
+      return ArgumentError(kOp, absl::StrCat("allowed id ", id, " at ", i,
+                                             " does not ascend within [0, ", num_ids, ")"));
     }
   }
   if (!(args.temperature >= 0) || !std::isfinite(args.temperature)) {
-    return ArgumentError(kOp, absl::StrCat("temperature is ", args.temperature, "; it must be finite and at least 0"));
+    return ArgumentError(kOp, absl::StrCat("temperature is ", args.temperature,
+                                           "; it must be finite and at least 0"));
   }
   if (!(args.top_p > 0 && args.top_p <= 1)) {
     return ArgumentError(kOp, absl::StrCat("top_p is ", args.top_p, "; it must be in (0, 1]"));

@@ -21,12 +21,15 @@ struct Candidate {
 
 absl::StatusOr<int32_t> SampleToken(const SampleArgs& args) {
   const size_t count = args.allowed.empty() ? args.logits.size() : args.allowed.size();
-  const auto id_of = [&](size_t i) { return args.allowed.empty() ? static_cast<int32_t>(i) : args.allowed[i]; };
+  const auto id_of = [&](size_t i) {
+    return args.allowed.empty() ? static_cast<int32_t>(i) : args.allowed[i];
+  };
   Candidate best{args.logits[static_cast<size_t>(id_of(0))], id_of(0)};
   for (size_t i = 0; i < count; ++i) {
     const Candidate candidate{args.logits[static_cast<size_t>(id_of(i))], id_of(i)};
     if (std::isnan(candidate.logit)) {
-      return absl::InternalError(absl::StrCat("SampleToken: the logit of id ", candidate.id, " is NaN"));
+      return absl::InternalError(
+          absl::StrCat("SampleToken: the logit of id ", candidate.id, " is NaN"));
     }
     if (best < candidate) best = candidate;
   }
@@ -44,7 +47,8 @@ absl::StatusOr<int32_t> SampleToken(const SampleArgs& args) {
     heap.push_back({args.logits[static_cast<size_t>(id_of(i))], id_of(i)});
     total += weight(heap.back().logit);
   }
-  // Candidates leave the heap in the order of likelihood until the nucleus is complete; most of the heap stays unsorted.
+  // Candidates leave the heap in the order of likelihood until the nucleus is complete; most of the
+  // heap stays unsorted.
   std::make_heap(heap.begin(), heap.end());
   std::vector<Candidate> nucleus;
   double mass = 0;

@@ -16,8 +16,9 @@ absl::Status CheckExtent(const KeyExtent& extent) {
   const size_t num_documents = extent.numbers.size();
   if (extent.from_revision.size() != num_documents || extent.to_revision.size() != num_documents ||
       extent.chunk_offsets.size() != num_documents + 1) {
-    return ArgumentError(kOp, absl::StrCat("an extent of ", num_documents, " numbers has ", extent.chunk_offsets.size(),
-                                           " chunk offsets, ", extent.from_revision.size(), " from_revision and ",
+    return ArgumentError(kOp, absl::StrCat("an extent of ", num_documents, " numbers has ",
+                                           extent.chunk_offsets.size(), " chunk offsets, ",
+                                           extent.from_revision.size(), " from_revision and ",
                                            extent.to_revision.size(), " to_revision"));
   }
   const auto num_chunks = static_cast<int64_t>(extent.chunk_offsets.back());
@@ -34,21 +35,26 @@ absl::Status ScoreChunks(const OpContext& context, const ScoreChunksArgs& args) 
   MSA_RETURN_IF_ERROR(CheckView(kOp, "top", args.top));
   if (args.num_kv_heads < 1 || args.head_dim < 1 || args.num_query_heads < 1 ||
       args.num_query_heads % args.num_kv_heads != 0) {
-    return ArgumentError(kOp, absl::StrCat(args.num_query_heads, " query heads, ", args.num_kv_heads, " KV heads of ",
-                                           args.head_dim, " dimensions: the first must be a multiple of the second"));
+    return ArgumentError(
+        kOp,
+        absl::StrCat(args.num_query_heads, " query heads, ", args.num_kv_heads, " KV heads of ",
+                     args.head_dim, " dimensions: the first must be a multiple of the second"));
   }
-  const int64_t heads = args.head_reduce == HeadReduce::kMean ? args.num_kv_heads : args.num_query_heads;
+  const int64_t heads =
+      args.head_reduce == HeadReduce::kMean ? args.num_kv_heads : args.num_query_heads;
   if (args.query.shape[1] != heads * args.head_dim) {
-    return ArgumentError(kOp, absl::StrCat("query ", ShapeOf(args.query), " must have ", heads * args.head_dim, " columns"));
+    return ArgumentError(kOp, absl::StrCat("query ", ShapeOf(args.query), " must have ",
+                                           heads * args.head_dim, " columns"));
   }
   MSA_RETURN_IF_ERROR(CheckOffsets(kOp, "query_offsets", args.query_offsets, args.query.shape[0]));
   const auto num_queries = static_cast<int64_t>(args.query_offsets.size()) - 1;
   if (static_cast<int64_t>(args.query_revisions.size()) != num_queries ||
       static_cast<int64_t>(args.num_found.size()) != num_queries || args.top_k < 0 ||
       args.top.shape[0] != num_queries || args.top.shape[1] != args.top_k) {
-    return ArgumentError(kOp, absl::StrCat(num_queries, " queries and top_k ", args.top_k, " with ",
-                                           args.query_revisions.size(), " revisions, top ", ShapeOf(args.top), " and ",
-                                           args.num_found.size(), " num_found"));
+    return ArgumentError(
+        kOp, absl::StrCat(num_queries, " queries and top_k ", args.top_k, " with ",
+                          args.query_revisions.size(), " revisions, top ", ShapeOf(args.top),
+                          " and ", args.num_found.size(), " num_found"));
   }
   if (!std::isfinite(args.scale)) return ArgumentError(kOp, absl::StrCat("scale is ", args.scale));
   for (const KeyExtent& extent : args.extents) MSA_RETURN_IF_ERROR(CheckExtent(extent));

@@ -13,14 +13,17 @@ enum class HeadReduce { kMean, kMax };
 enum class QueryReduce { kMax, kMean, kLast };
 enum class ChunkReduce { kMax, kMean };
 
-// Some documents of one shard and one MSA layer, whole documents each. Memory that somebody else owns.
+// Some documents of one shard and one MSA layer, whole documents each. Memory that somebody else
+// owns.
 struct KeyExtent {
   const void* keys = nullptr;  // [C, Hkv * D] router keys, bf16 or f32
   DType dtype = DType::kBF16;
-  absl::Span<const uint32_t> chunk_offsets;  // [N + 1], chunks of document n are chunk_offsets[n] .. chunk_offsets[n + 1]
-  absl::Span<const uint32_t> numbers;        // [N] document numbers
-  absl::Span<const uint64_t> from_revision;  // [N] visible to a query of revision r iff from <= r < to
-  absl::Span<const uint64_t> to_revision;    // [N]
+  // [N + 1], chunks of document n are chunk_offsets[n] .. chunk_offsets[n + 1].
+  absl::Span<const uint32_t> chunk_offsets;
+  absl::Span<const uint32_t> numbers;  // [N] document numbers
+  // [N] each: visible to a query of revision r iff from <= r < to.
+  absl::Span<const uint64_t> from_revision;
+  absl::Span<const uint64_t> to_revision;
 };
 
 struct ScoredDocument {
@@ -34,10 +37,11 @@ struct ScoredDocument {
 };
 
 struct ScoreChunksArgs {
-  // Routed rows of Q queries. kMean over heads: the head-summed query of each KV head, [T, Hkv * D]; kMax: every query
-  // head, [T, Hq * D].
+  // Routed rows of Q queries. kMean over heads: the head-summed query of each KV head,
+  // [T, Hkv * D]; kMax: every query head, [T, Hq * D].
   HostView<const float, 2> query;
-  absl::Span<const int64_t> query_offsets;     // [Q + 1], rows of query i; a query may have no rows and then finds nothing
+  // [Q + 1], rows of query i; a query may have no rows and then finds nothing.
+  absl::Span<const int64_t> query_offsets;
   absl::Span<const uint64_t> query_revisions;  // [Q]
   HeadReduce head_reduce = HeadReduce::kMean;
   QueryReduce query_reduce = QueryReduce::kMax;
@@ -46,18 +50,25 @@ struct ScoreChunksArgs {
   int64_t num_kv_heads = 0;     // Hkv
   int64_t head_dim = 0;         // D
   float scale = 1.0f;
-  ComputeDType compute = ComputeDType::kBF16;  // kBF16: the query is rounded to bf16 once where keys are bf16
+  // kBF16: the query is rounded to bf16 once where keys are bf16.
+  ComputeDType compute = ComputeDType::kBF16;
   absl::Span<const KeyExtent> extents;
-  int64_t top_k = 0;                    // k
-  HostView<ScoredDocument, 2> top;      // [Q, k], best first
-  absl::Span<int64_t> num_found;        // [Q], at most k
+  int64_t top_k = 0;                // k
+  HostView<ScoredDocument, 2> top;  // [Q, k], best first
+  absl::Span<int64_t> num_found;    // [Q], at most k
 };
 
-// For every query: scores of all visible documents of the shard, and the best k of them in the order of ScoredDocument.
-//   s[t, j] = sum of query[t, :] * keys[j, :]   (kMean)    or    max over heads h of query[t, h] . keys[j, h / (Hq/Hkv)]
-//   S[j]    = max, mean or last over the query's rows t;  document score = scale * (max or mean over its chunks of S[j])
-// A document's score does not depend on the extent, the shard or the company it is scored in (bitwise), and scratch memory
-// does not grow with the number of chunks: a running top-k per worker, merged at the end. Equal scores: the lower number.
+// For every query: scores of all visible documents of the shard, and the best k of them in the
+// order of ScoredDocument.
+//   s[t, j] = query[t, :] . keys[j, :]  (kMean), or the maximum over heads h of
+//             query[t, h] . keys[j, h / (Hq / Hkv)]  (kMax)
+//   S[j]    = max, mean or last of s[t, j] over the query's rows t, added in the order of t
+//   document score = scale * (max or mean of S[j] over its chunks, added in their order)
+// NaN is the lowest: a maximum passes over it, and a document whose score is NaN gets -infinity.
+// A document without chunks is never found.
+// A document's score does not depend on the extent, the shard or the company it is scored in
+// (bitwise), and scratch memory does not grow with the number of chunks: a running top-k per
+// worker, merged at the end. Equal scores: the lower number.
 absl::Status ScoreChunks(const OpContext& context, const ScoreChunksArgs& args);
 
 }  // namespace msa::kernels

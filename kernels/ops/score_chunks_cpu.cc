@@ -10,9 +10,10 @@
 #include "kernels/ops/row_ranges.h"
 #include "kernels/ops/running_top_k.h"
 
-// Blocks of keys are multiplied with all routed rows while they are in the cache; a block's products are reduced at once,
-// rows first, then chunks into the open document. A worker's task is a run of whole documents, so the open document never
-// leaves it. NaN is the lowest score: a maximum passes over it, and a document whose score is NaN gets -infinity.
+// Blocks of keys are multiplied with all routed rows while they are in the cache; a block's
+// products are reduced at once, rows first, then chunks into the open document. A worker's task is
+// a run of whole documents, so the open document never leaves it. NaN is the lowest score: a
+// maximum passes over it, and a document whose score is NaN gets -infinity.
 namespace msa::kernels::cpu {
 namespace {
 
@@ -54,19 +55,27 @@ class Scorer {
   int64_t HeadsPerGroup() const { return args_.num_query_heads / args_.num_kv_heads; }
   bool PerHead() const { return args_.head_reduce == HeadReduce::kMax; }
   bool LastRowOnly() const { return args_.query_reduce == QueryReduce::kLast; }
-  bool HasRows(int64_t query) const { return args_.query_offsets[Q(query)] < args_.query_offsets[Q(query + 1)]; }
+  bool HasRows(int64_t query) const {
+    return args_.query_offsets[Q(query)] < args_.query_offsets[Q(query + 1)];
+  }
   static size_t Q(int64_t query) { return static_cast<size_t>(query); }
 
-  // Rows that are multiplied: all routed rows, or the last one of each query (of an empty query none is read).
+  // Rows that are multiplied: all routed rows, or the last one of each query (of an empty query
+  // none is read).
   int64_t NumRows() const { return LastRowOnly() ? num_queries() : args_.query.shape[0]; }
-  int64_t RowBegin(int64_t query) const { return LastRowOnly() ? query : args_.query_offsets[Q(query)]; }
-  int64_t RowEnd(int64_t query) const { return LastRowOnly() ? query + 1 : args_.query_offsets[Q(query + 1)]; }
+  int64_t RowBegin(int64_t query) const {
+    return LastRowOnly() ? query : args_.query_offsets[Q(query)];
+  }
+  int64_t RowEnd(int64_t query) const {
+    return LastRowOnly() ? query + 1 : args_.query_offsets[Q(query + 1)];
+  }
   int64_t SourceRow(int64_t row) const {
     return LastRowOnly() ? std::max<int64_t>(0, args_.query_offsets[Q(row + 1)] - 1) : row;
   }
 
   void Prepare(ThreadPool& pool, DType dtype);
-  void MultiplyKeys(const KeyExtent& extent, size_t first_chunk, size_t num_chunks, float* row_scores) const;
+  void MultiplyKeys(const KeyExtent& extent, size_t first_chunk, size_t num_chunks,
+                    float* row_scores) const;
   void ReduceRows(const float* row_scores, size_t num_chunks, float* chunk_scores) const;
 
   const ScoreChunksArgs& args_;
@@ -74,7 +83,8 @@ class Scorer {
   size_t keys_per_block_ = 0;
 };
 
-// kMean over heads: row t. kMax: row t of KV head g and its query head h is row (g * T + t) * (Hq / Hkv) + h of D values.
+// kMean over heads: row t. kMax: row t of KV head g and its query head h is row (g * T + t) * (Hq /
+// Hkv) + h of D values.
 void Scorer::Prepare(ThreadPool& pool, DType dtype) {
   PreparedQuery& prepared = prepared_[Index(dtype)];
   prepared.kernel = SelectDotKernel(dtype, args_.compute);
@@ -85,13 +95,15 @@ void Scorer::Prepare(ThreadPool& pool, DType dtype) {
   const int64_t width = args_.query.shape[1] / heads;
   prepared.stride = prepared.kernel.prepared_stride(static_cast<size_t>(width));
   const int64_t num_rows = NumRows();
-  auto* const data = prepared.buffer.Get<std::byte>(static_cast<size_t>(num_rows * heads) * prepared.stride);
+  auto* const data =
+      prepared.buffer.Get<std::byte>(static_cast<size_t>(num_rows * heads) * prepared.stride);
   if (args_.query.shape[0] == 0) return;
   ParallelForRows(pool, num_rows, args_.query.shape[1], [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t h = 0; h < heads; ++h) {
         const int64_t index = (h / per_group * num_rows + t) * per_group + h % per_group;
-        prepared.kernel.prepare_row(args_.query.row(SourceRow(t)) + h * width, static_cast<size_t>(width), round,
+        prepared.kernel.prepare_row(args_.query.row(SourceRow(t)) + h * width,
+                                    static_cast<size_t>(width), round,
                                     data + static_cast<size_t>(index) * prepared.stride);
       }
     }
@@ -100,7 +112,8 @@ void Scorer::Prepare(ThreadPool& pool, DType dtype) {
 }
 
 // row_scores [T, keys_per_block]: s[t, j] of score_chunks.h.
-void Scorer::MultiplyKeys(const KeyExtent& extent, size_t first_chunk, size_t num_chunks, float* row_scores) const {
+void Scorer::MultiplyKeys(const KeyExtent& extent, size_t first_chunk, size_t num_chunks,
+                          float* row_scores) const {
   static thread_local AlignedBuffer head_buffer;
   const PreparedQuery& prepared = prepared_[Index(extent.dtype)];
   const auto num_rows = static_cast<size_t>(NumRows());
@@ -164,14 +177,18 @@ void Scorer::Score(const DocumentRange& range, std::vector<RunningTopK>& top) co
   const bool mean = args_.chunk_reduce == ChunkReduce::kMean;
   float* const row_scores = row_buffer.Get<float>(static_cast<size_t>(NumRows()) * keys_per_block_);
   float* const chunk_scores = chunk_buffer.Get<float>(Q(num_queries()) * keys_per_block_);
-  std::vector<float> open(Q(num_queries()), mean ? 0.0f : kLowest);  // the open document's reduction per query
+  // The open document's reduction per query.
+  std::vector<float> open(Q(num_queries()), mean ? 0.0f : kLowest);
   const auto close = [&](size_t document) {
-    const auto num_chunks = static_cast<float>(extent.chunk_offsets[document + 1] - extent.chunk_offsets[document]);
+    const auto num_chunks =
+        static_cast<float>(extent.chunk_offsets[document + 1] - extent.chunk_offsets[document]);
     for (int64_t query = 0; query < num_queries(); ++query) {
       const uint64_t revision = args_.query_revisions[Q(query)];
-      if (HasRows(query) && extent.from_revision[document] <= revision && revision < extent.to_revision[document]) {
+      if (HasRows(query) && extent.from_revision[document] <= revision &&
+          revision < extent.to_revision[document]) {
         // Adding zero makes -0 the same score as 0.
-        const float score = args_.scale * (mean ? open[Q(query)] / num_chunks : open[Q(query)]) + 0.0f;
+        const float score =
+            args_.scale * (mean ? open[Q(query)] / num_chunks : open[Q(query)]) + 0.0f;
         top[Q(query)].Offer({std::isnan(score) ? kLowest : score, extent.numbers[document]});
       }
       open[Q(query)] = mean ? 0.0f : kLowest;
@@ -185,13 +202,15 @@ void Scorer::Score(const DocumentRange& range, std::vector<RunningTopK>& top) co
     MultiplyKeys(extent, chunk, num_chunks, row_scores);
     ReduceRows(row_scores, num_chunks, chunk_scores);
     for (size_t j = 0; j < num_chunks;) {
-      while (extent.chunk_offsets[document + 1] <= chunk + j) ++document;  // documents without chunks have no score
+      while (extent.chunk_offsets[document + 1] <= chunk + j)
+        ++document;  // documents without chunks have no score
       const size_t document_end = extent.chunk_offsets[document + 1] - chunk;
       const size_t segment_end = std::min(document_end, num_chunks);
       for (size_t query = 0; query < open.size(); ++query) {
         const float* const scores = chunk_scores + query * keys_per_block_;
         float value = open[query];
-        for (size_t i = j; i < segment_end; ++i) value = mean ? value + scores[i] : MaxIgnoringNaN(value, scores[i]);
+        for (size_t i = j; i < segment_end; ++i)
+          value = mean ? value + scores[i] : MaxIgnoringNaN(value, scores[i]);
         open[query] = value;
       }
       if (segment_end == document_end) close(document);
@@ -201,14 +220,17 @@ void Scorer::Score(const DocumentRange& range, std::vector<RunningTopK>& top) co
 }
 
 // Cuts the documents into about `num_tasks` runs of similar numbers of chunks.
-std::vector<DocumentRange> CutIntoTasks(absl::Span<const KeyExtent> extents, size_t chunks_per_task) {
+std::vector<DocumentRange> CutIntoTasks(absl::Span<const KeyExtent> extents,
+                                        size_t chunks_per_task) {
   std::vector<DocumentRange> tasks;
   for (const KeyExtent& extent : extents) {
     const size_t num_documents = extent.numbers.size();
     for (size_t first = 0; first < num_documents;) {
       const size_t goal = extent.chunk_offsets[first] + chunks_per_task;
-      const auto* const found = std::lower_bound(extent.chunk_offsets.begin() + first + 1, extent.chunk_offsets.end(), goal);
-      const size_t last = std::min(static_cast<size_t>(found - extent.chunk_offsets.begin()), num_documents);
+      const auto* const found = std::lower_bound(extent.chunk_offsets.begin() + first + 1,
+                                                 extent.chunk_offsets.end(), goal);
+      const size_t last =
+          std::min(static_cast<size_t>(found - extent.chunk_offsets.begin()), num_documents);
       tasks.push_back({&extent, first, last});
       first = last;
     }
@@ -227,13 +249,14 @@ void ScoreChunks(ThreadPool& pool, const ScoreChunksArgs& args) {
 
   const Scorer scorer(pool, args);
   const size_t num_runs = kRunsPerThread * static_cast<size_t>(pool.num_threads());
-  const std::vector<DocumentRange> tasks =
-      CutIntoTasks(args.extents, std::max(kFewestChunksPerTask, (num_chunks + num_runs - 1) / num_runs));
+  const std::vector<DocumentRange> tasks = CutIntoTasks(
+      args.extents, std::max(kFewestChunksPerTask, (num_chunks + num_runs - 1) / num_runs));
   // Runs, not tasks, own a top-k: their number does not grow with the number of extents.
   const size_t num_owners = std::min(num_runs, tasks.size());
   const auto num_queries = static_cast<size_t>(scorer.num_queries());
   std::vector<std::vector<RunningTopK>> tops(
-      num_owners, std::vector<RunningTopK>(num_queries, RunningTopK(static_cast<size_t>(args.top_k))));
+      num_owners,
+      std::vector<RunningTopK>(num_queries, RunningTopK(static_cast<size_t>(args.top_k))));
   pool.ParallelFor(static_cast<int64_t>(num_owners), [&](int64_t owner) {
     for (auto task = static_cast<size_t>(owner); task < tasks.size(); task += num_owners) {
       scorer.Score(tasks[task], tops[static_cast<size_t>(owner)]);
@@ -244,10 +267,12 @@ void ScoreChunks(ThreadPool& pool, const ScoreChunksArgs& args) {
   for (size_t query = 0; query < num_queries; ++query) {
     candidates.clear();
     for (const std::vector<RunningTopK>& top : tops) {
-      candidates.insert(candidates.end(), top[query].documents().begin(), top[query].documents().end());
+      candidates.insert(candidates.end(), top[query].documents().begin(),
+                        top[query].documents().end());
     }
     const size_t found = std::min(candidates.size(), static_cast<size_t>(args.top_k));
-    std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(found), candidates.end());
+    std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(found),
+                      candidates.end());
     std::copy_n(candidates.begin(), found, args.top.row(static_cast<int64_t>(query)));
     args.num_found[query] = static_cast<int64_t>(found);
   }

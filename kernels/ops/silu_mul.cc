@@ -13,8 +13,8 @@ constexpr char kOp[] = "SiluMul";
 
 }  // namespace
 
-absl::Status SiluMul(const OpContext& context, HostView<const float, 2> gate, HostView<const float, 2> up,
-                     HostView<float, 2> output) {
+absl::Status SiluMul(const OpContext& context, HostView<const float, 2> gate,
+                     HostView<const float, 2> up, HostView<float, 2> output) {
   if (context.device == DeviceKind::kCuda) {
     MSA_RETURN_IF_ERROR(CheckDeviceAvailable(context.device));
     return ArgumentError(kOp, "host memory was given for device cuda");
@@ -24,8 +24,8 @@ absl::Status SiluMul(const OpContext& context, HostView<const float, 2> gate, Ho
   MSA_RETURN_IF_ERROR(CheckView(kOp, "up", up));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "output", output));
   if (gate.shape != up.shape || gate.shape != output.shape) {
-    return ArgumentError(kOp, absl::StrCat("gate ", ShapeOf(gate), ", up ", ShapeOf(up), " and output ",
-                                           ShapeOf(output), " differ"));
+    return ArgumentError(kOp, absl::StrCat("gate ", ShapeOf(gate), ", up ", ShapeOf(up),
+                                           " and output ", ShapeOf(output), " differ"));
   }
   cpu::SiluMul(*context.pool, gate, up, output);
   return absl::OkStatus();
@@ -33,17 +33,19 @@ absl::Status SiluMul(const OpContext& context, HostView<const float, 2> gate, Ho
 
 absl::Status SiluMulOnDevice(const OpContext& context, DeviceView<const float, 2> gate,
                              DeviceView<const float, 2> up, DeviceView<float, 2> output) {
-  if (context.device != DeviceKind::kCuda) return ArgumentError(kOp, "device memory was given for device cpu");
+  if (context.device != DeviceKind::kCuda)
+    return ArgumentError(kOp, "device memory was given for device cpu");
   MSA_RETURN_IF_ERROR(CheckDeviceAvailable(context.device));
-  if (gate.shape != up.shape || gate.shape != output.shape || gate.shape[0] < 0 || gate.shape[1] < 0) {
+  if (gate.shape != up.shape || gate.shape != output.shape || gate.shape[0] < 0 ||
+      gate.shape[1] < 0) {
     return ArgumentError(kOp, "gate, up and output on device cuda differ in shape");
   }
   if constexpr (kBuiltWithCuda) {
-    const cudaError_t error =
-        cuda::SiluMul(gate.device_data, up.device_data, gate.shape[0] * gate.shape[1], output.device_data);
+    const cudaError_t error = cuda::SiluMul(gate.device_data, up.device_data,
+                                            gate.shape[0] * gate.shape[1], output.device_data);
     if (error != cudaError_t{}) {
-      return absl::InternalError(absl::StrCat(kOp, " [", gate.shape[0], ", ", gate.shape[1], "] on device cuda: ",
-                                              cuda::ErrorText(error)));
+      return absl::InternalError(absl::StrCat(kOp, " [", gate.shape[0], ", ", gate.shape[1],
+                                              "] on device cuda: ", cuda::ErrorText(error)));
     }
   }
   return absl::OkStatus();

@@ -7,6 +7,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ops/silu_mul_cpu.cc"
 #include "hwy/foreach_target.h"
+
 // After foreach_target.h.
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
@@ -41,14 +42,15 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace msa::kernels::cpu {
 
-void SiluMul(ThreadPool& pool, HostView<const float, 2> gate, HostView<const float, 2> up, HostView<float, 2> output) {
+void SiluMul(ThreadPool& pool, HostView<const float, 2> gate, HostView<const float, 2> up,
+             HostView<float, 2> output) {
   const auto compute = SelectTarget(&N_AVX2::SiluMulValues, &N_AVX3::SiluMulValues);
   constexpr int64_t kBlock = 4096;  // cut by values: a single row is shared by threads as well
   const int64_t count = gate.size();
   pool.ParallelFor((count + kBlock - 1) / kBlock, [&](int64_t task) {
     const int64_t begin = task * kBlock;
-    compute(gate.data + begin, up.data + begin, static_cast<size_t>(std::min(kBlock, count - begin)),
-            output.data + begin);
+    compute(gate.data + begin, up.data + begin,
+            static_cast<size_t>(std::min(kBlock, count - begin)), output.data + begin);
   });
 }
 

@@ -9,6 +9,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ops/softmax_sums_cpu.cc"
 #include "hwy/foreach_target.h"
+
 // After foreach_target.h.
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
@@ -40,10 +41,11 @@ struct BF16Values {
   }
 };
 
-// kVectors vectors of values starting at dimension d for kRows rows, over j in [begin, end): every sum is one chain of
-// multiply-adds in the order of j, whatever kRows and kVectors.
+// kVectors vectors of values starting at dimension d for kRows rows, over j in [begin, end): every
+// sum is one chain of multiply-adds in the order of j, whatever kRows and kVectors.
 template <class Values, size_t kRows, size_t kVectors>
-HWY_INLINE void AddValues(const ValueBlock& block, size_t first_row, size_t d, size_t begin, size_t end) {
+HWY_INLINE void AddValues(const ValueBlock& block, size_t first_row, size_t d, size_t begin,
+                          size_t end) {
   using Element = typename Values::Element;
   const F32Tag f32;
   F32Vector sums[kRows][kVectors];
@@ -51,7 +53,8 @@ HWY_INLINE void AddValues(const ValueBlock& block, size_t first_row, size_t d, s
 #pragma GCC unroll 8
   for (size_t m = 0; m < kRows; ++m) {
 #pragma GCC unroll 8
-    for (size_t v = 0; v < kVectors; ++v) sums[m][v] = hn::Load(f32, target + m * block.sums_stride + v * kLanes);
+    for (size_t v = 0; v < kVectors; ++v)
+      sums[m][v] = hn::Load(f32, target + m * block.sums_stride + v * kLanes);
   }
   const bool partial = d + kVectors * kLanes > block.head_dim;  // only with kVectors == 1
   HWY_ALIGN Element tail[kLanes] = {};
@@ -75,7 +78,8 @@ HWY_INLINE void AddValues(const ValueBlock& block, size_t first_row, size_t d, s
 #pragma GCC unroll 8
   for (size_t m = 0; m < kRows; ++m) {
 #pragma GCC unroll 8
-    for (size_t v = 0; v < kVectors; ++v) hn::Store(sums[m][v], f32, target + m * block.sums_stride + v * kLanes);
+    for (size_t v = 0; v < kVectors; ++v)
+      hn::Store(sums[m][v], f32, target + m * block.sums_stride + v * kLanes);
   }
 }
 
@@ -96,12 +100,14 @@ void AddValuesOfBlock(const ValueBlock& block) {
   for (; row + kTileRows <= block.num_rows; row += kTileRows) {
     const size_t common = *std::min_element(block.counts + row, block.counts + row + kTileRows);
     AddValuesOfRows<Values, kTileRows>(block, row, 0, common);
-    for (size_t m = row; m < row + kTileRows; ++m) AddValuesOfRows<Values, 1>(block, m, common, block.counts[m]);
+    for (size_t m = row; m < row + kTileRows; ++m)
+      AddValuesOfRows<Values, 1>(block, m, common, block.counts[m]);
   }
   for (; row + 2 <= block.num_rows; row += 2) {
     const size_t common = std::min(block.counts[row], block.counts[row + 1]);
     AddValuesOfRows<Values, 2>(block, row, 0, common);
-    for (size_t m = row; m < row + 2; ++m) AddValuesOfRows<Values, 1>(block, m, common, block.counts[m]);
+    for (size_t m = row; m < row + 2; ++m)
+      AddValuesOfRows<Values, 1>(block, m, common, block.counts[m]);
   }
   if (row < block.num_rows) AddValuesOfRows<Values, 1>(block, row, 0, block.counts[row]);
 }
@@ -118,7 +124,8 @@ void UpdateSoftmax(float* scores, size_t count, float scale, const SoftmaxRow& r
   auto block_maximum = hn::Neg(largest);
   for (size_t j = 0; j < count; j += kLanes) {
     // Max and Min return their second argument if one is NaN, so a NaN score stays.
-    auto score = hn::Min(largest, hn::Max(hn::Neg(largest), hn::Mul(hn::Load(f32, scores + j), factor)));
+    auto score =
+        hn::Min(largest, hn::Max(hn::Neg(largest), hn::Mul(hn::Load(f32, scores + j), factor)));
     score = hn::IfThenElse(hn::FirstN(f32, count - j), score, hn::Neg(largest));
     hn::Store(score, f32, scores + j);
     block_maximum = hn::Max(block_maximum, score);

@@ -1,7 +1,8 @@
 // A fragment: included inside the namespace of a target, after hwy/highway.h.
 
-// Sum of squares in f32: lane l of accumulator a adds elements (4 * i + a) * lanes + l in the order of i, then the four
-// accumulators and the lanes are added in a fixed tree; the tail is filled up with zeros.
+// Sum of squares in f32: lane l of accumulator a adds elements (4 * i + a) * lanes + l in the order
+// of i, then the four accumulators and the lanes are added in a fixed tree; the tail is filled up
+// with zeros.
 HWY_INLINE float SumOfSquares(const float* values, size_t count) {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::ScalableTag<float> f32;

@@ -1,7 +1,9 @@
-// Tokens per second of a whole engine: msa_engine_bench --model DIR [--shards R] [--threads N] [--documents N]
+// Tokens per second of a whole engine: msa_engine_bench --model DIR [--shards R] [--threads N]
+// [--documents N]
 //   [--prompt-tokens N] [--new-tokens N] [--concurrency N]
-// Ingests synthetic documents, then times a long prompt, decoding alone and decoding with other queries. The tokens that a random
-// model writes mean nothing; that every run alone and together writes the same ones is checked before anything is reported.
+// Ingests synthetic documents, then times a long prompt, decoding alone and decoding with other
+// queries. The tokens that a random model writes mean nothing; that every run alone and together
+// writes the same ones is checked before anything is reported.
 #include <unistd.h>
 
 #include <condition_variable>
@@ -79,9 +81,11 @@ class Reader {
 
 // `words` words that differ by `seed`.
 std::string Text(int words, int seed) {
-  const char* const kWords[] = {"river", "stone", "market", "clock", "garden", "letter", "winter", "bridge"};
+  const char* const kWords[] = {"river",  "stone",  "market", "clock",
+                                "garden", "letter", "winter", "bridge"};
   std::string text;
-  for (int i = 0; i < words; ++i) absl::StrAppend(&text, i == 0 ? "" : " ", kWords[(i * 5 + seed * 3 + i / 7) % 8]);
+  for (int i = 0; i < words; ++i)
+    absl::StrAppend(&text, i == 0 ? "" : " ", kWords[(i * 5 + seed * 3 + i / 7) % 8]);
   return text;
 }
 
@@ -106,7 +110,8 @@ double ResidentMegabytes() {
 }
 
 void Run(const BenchOptions& bench) {
-  std::string data_dir = (std::filesystem::temp_directory_path() / "msa_engine_bench_XXXXXX").string();
+  std::string data_dir =
+      (std::filesystem::temp_directory_path() / "msa_engine_bench_XXXXXX").string();
   if (::mkdtemp(data_dir.data()) == nullptr) Stop("no temporary directory");
   EngineOptions options;
   options.model_dir = bench.model;
@@ -117,8 +122,9 @@ void Run(const BenchOptions& bench) {
   auto opened = Engine::Open(options, nullptr);
   if (!opened.ok()) Stop(opened.status().ToString());
   const std::unique_ptr<Engine> engine = *std::move(opened);
-  std::printf("%s, %d shards, %d threads, %s, compute %s, bank %s\n", engine->info().model.name.c_str(),
-              engine->info().num_shards, engine->info().num_threads, engine->info().instruction_set.c_str(),
+  std::printf("%s, %d shards, %d threads, %s, compute %s, bank %s\n",
+              engine->info().model.name.c_str(), engine->info().num_shards,
+              engine->info().num_threads, engine->info().instruction_set.c_str(),
               engine->info().compute_dtype.c_str(), engine->info().bank_dtype.c_str());
 
   auto bank = *engine->CreateBank("bench", {});
@@ -131,13 +137,14 @@ void Run(const BenchOptions& bench) {
     DocumentInput document;
     document.id = absl::StrCat("d", i);
     document.text = Text(40, i);
-    bank->Ingest(std::move(document), IngestMode::kInsert, AcknowledgeAt::kActive, [&](IngestResult result) {
-      if (!result.status.ok()) Stop(result.status.ToString());
-      std::lock_guard lock(mutex);
-      ++done;
-      tokens += result.num_tokens;
-      changed.notify_all();
-    });
+    bank->Ingest(std::move(document), IngestMode::kInsert, AcknowledgeAt::kActive,
+                 [&](IngestResult result) {
+                   if (!result.status.ok()) Stop(result.status.ToString());
+                   std::lock_guard lock(mutex);
+                   ++done;
+                   tokens += result.num_tokens;
+                   changed.notify_all();
+                 });
   }
   {
     std::unique_lock lock(mutex);
@@ -148,18 +155,22 @@ void Run(const BenchOptions& bench) {
               bench.documents / ingest_seconds, static_cast<double>(tokens) / ingest_seconds);
 
   std::string text;
-  const FinishedEvent prompt = Reader(engine.get(), Question(bench.prompt_tokens, 0, 1)).Wait(&text);
-  const double prefill = absl::ToDoubleSeconds(prompt.timings.prefill + prompt.timings.score + prompt.timings.fetch);
+  const FinishedEvent prompt =
+      Reader(engine.get(), Question(bench.prompt_tokens, 0, 1)).Wait(&text);
+  const double prefill =
+      absl::ToDoubleSeconds(prompt.timings.prefill + prompt.timings.score + prompt.timings.fetch);
   std::printf("prefill: %lld tokens, %.1f tokens/s (score %.1f ms, fetch %.1f ms)\n",
-              static_cast<long long>(prompt.prompt_tokens), static_cast<double>(prompt.prompt_tokens) / prefill,
-              absl::ToDoubleMilliseconds(prompt.timings.score), absl::ToDoubleMilliseconds(prompt.timings.fetch));
+              static_cast<long long>(prompt.prompt_tokens),
+              static_cast<double>(prompt.prompt_tokens) / prefill,
+              absl::ToDoubleMilliseconds(prompt.timings.score),
+              absl::ToDoubleMilliseconds(prompt.timings.fetch));
 
   std::vector<std::string> alone(static_cast<size_t>(bench.concurrency));
   double decode_seconds = 0;
   int64_t decoded = 0;
   for (int i = 0; i < bench.concurrency; ++i) {
-    const FinishedEvent one =
-        Reader(engine.get(), Question(16, i, bench.new_tokens)).Wait(&alone[static_cast<size_t>(i)]);
+    const FinishedEvent one = Reader(engine.get(), Question(16, i, bench.new_tokens))
+                                  .Wait(&alone[static_cast<size_t>(i)]);
     decode_seconds += absl::ToDoubleSeconds(one.timings.decode);
     decoded += one.generated_tokens - 1;  // the first one comes from the prompt
   }
@@ -177,11 +188,15 @@ void Run(const BenchOptions& bench) {
     const FinishedEvent one = readers[static_cast<size_t>(i)]->Wait(&written);
     together += one.generated_tokens - 1;
     longest_decode = std::max(longest_decode, absl::ToDoubleSeconds(one.timings.decode));
-    if (written != alone[static_cast<size_t>(i)]) Stop("a query's tokens depend on its company: nothing is reported");
+    if (written != alone[static_cast<size_t>(i)])
+      Stop("a query's tokens depend on its company: nothing is reported");
   }
   const double wall = absl::ToDoubleSeconds(absl::Now() - start);
-  std::printf("decode, %d queries: %.1f tokens/s in decode steps, %.1f tokens/s of wall time with their prompts\n",
-              bench.concurrency, static_cast<double>(together) / longest_decode, static_cast<double>(together) / wall);
+  std::printf(
+      "decode, %d queries: %.1f tokens/s in decode steps, %.1f tokens/s of wall time with their "
+      "prompts\n",
+      bench.concurrency, static_cast<double>(together) / longest_decode,
+      static_cast<double>(together) / wall);
   std::printf("resident: %.0f MB, weights %.0f MB, router keys %.1f MB\n", ResidentMegabytes(),
               static_cast<double>(engine->memory_usage().weights) / 1e6,
               static_cast<double>(engine->memory_usage().router_keys) / 1e6);
@@ -196,20 +211,30 @@ void Run(const BenchOptions& bench) {
 int main(int argc, char** argv) {
   msa::engine::BenchOptions bench;
   const auto number = [&](const char* value, int* out) {
-    if (!absl::SimpleAtoi(value, out) || *out < 0) msa::engine::Stop(absl::StrCat("not a count: ", value));
+    if (!absl::SimpleAtoi(value, out) || *out < 0)
+      msa::engine::Stop(absl::StrCat("not a count: ", value));
   };
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string flag = argv[i];
-    if (flag == "--model") bench.model = argv[i + 1];
-    else if (flag == "--shards") number(argv[i + 1], &bench.shards);
-    else if (flag == "--threads") number(argv[i + 1], &bench.threads);
-    else if (flag == "--documents") number(argv[i + 1], &bench.documents);
-    else if (flag == "--prompt-tokens") number(argv[i + 1], &bench.prompt_tokens);
-    else if (flag == "--new-tokens") number(argv[i + 1], &bench.new_tokens);
-    else if (flag == "--concurrency") number(argv[i + 1], &bench.concurrency);
-    else msa::engine::Stop("unknown flag " + flag);
+    if (flag == "--model")
+      bench.model = argv[i + 1];
+    else if (flag == "--shards")
+      number(argv[i + 1], &bench.shards);
+    else if (flag == "--threads")
+      number(argv[i + 1], &bench.threads);
+    else if (flag == "--documents")
+      number(argv[i + 1], &bench.documents);
+    else if (flag == "--prompt-tokens")
+      number(argv[i + 1], &bench.prompt_tokens);
+    else if (flag == "--new-tokens")
+      number(argv[i + 1], &bench.new_tokens);
+    else if (flag == "--concurrency")
+      number(argv[i + 1], &bench.concurrency);
+    else
+      msa::engine::Stop("unknown flag " + flag);
   }
-  if (bench.model.empty()) msa::engine::Stop("usage: msa_engine_bench --model DIR [--shards R] [--threads N] …");
+  if (bench.model.empty())
+    msa::engine::Stop("usage: msa_engine_bench --model DIR [--shards R] [--threads N] …");
   msa::engine::Run(bench);
   return 0;
 }

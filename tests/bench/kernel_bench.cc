@@ -1,9 +1,12 @@
-// Measures matmul, score_chunks and attend against this machine's own limits, taken in the same run:
+// Measures matmul, score_chunks and attend against this machine's own limits, taken in the same
+// run:
 //   share = max(bytes / read rate, operations / multiply-add rate) / time
-// A kernel is timed only after its result has been checked against a naive twin. The best of several runs counts.
-//   msa_kernel_bench [--threads N] [--instruction-set NAME] [--buffer-mib N] [--seconds S] [--clock wall|processor]
-// --clock processor counts the process's processor time per thread instead of the time on the wall: for one thread on a
-// machine that others use as well.
+// A kernel is timed only after its result has been checked against a naive twin. The best of
+// several runs counts.
+//   msa_kernel_bench [--threads N] [--instruction-set NAME] [--buffer-mib N] [--seconds S]
+//                    [--clock wall|processor]
+// --clock processor counts the process's processor time per thread instead of the time on the wall:
+// for one thread on a machine that others use as well.
 
 #include <algorithm>
 #include <cmath>
@@ -32,8 +35,9 @@ using kernels::DType;
 
 struct Settings {
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  size_t buffer_bytes = size_t{512} << 20;  // weights and keys rotate through this much, so that caches do not help
-  double seconds = 0.3;                     // per line
+  size_t buffer_bytes =
+      size_t{512} << 20;  // weights and keys rotate through this much, so that caches do not help
+  double seconds = 0.3;   // per line
   bool processor_time = false;
 };
 
@@ -71,7 +75,8 @@ void CheckOk(const absl::Status& status) {
 // Ends the program: a wrong kernel is not timed.
 void CheckValue(const char* kernel, double actual, double expected, double tolerance) {
   if (std::abs(actual - expected) <= tolerance) return;
-  std::fprintf(stderr, "%s: %.9g differs from the naive twin's %.9g; not timed\n", kernel, actual, expected);
+  std::fprintf(stderr, "%s: %.9g differs from the naive twin's %.9g; not timed\n", kernel, actual,
+               expected);
   std::exit(1);
 }
 
@@ -94,9 +99,11 @@ class Bench {
         pool_(settings.threads),
         memory_(values_.BF16(settings.buffer_bytes / 2)) {
     limits_ = MeasureLimits(pool_, clock_, settings.buffer_bytes);
-    std::printf("instruction set %s, %d threads: read %.1f GB/s, f32 %.0f GFLOPS, bf16 %.0f GFLOPS\n",
-                std::string(kernels::InstructionSet()).c_str(), settings.threads, limits_.read_bytes_per_second * 1e-9,
-                limits_.f32_operations_per_second * 1e-9, limits_.bf16_operations_per_second * 1e-9);
+    std::printf(
+        "instruction set %s, %d threads: read %.1f GB/s, f32 %.0f GFLOPS, bf16 %.0f GFLOPS\n",
+        std::string(kernels::InstructionSet()).c_str(), settings.threads,
+        limits_.read_bytes_per_second * 1e-9, limits_.f32_operations_per_second * 1e-9,
+        limits_.bf16_operations_per_second * 1e-9);
     std::printf("%-52s %10s %9s %9s %7s\n", "kernel", "time", "GB/s", "GFLOPS", "share");
   }
 
@@ -105,11 +112,13 @@ class Bench {
   void Attend(int64_t num_rows, int64_t num_keys, DType dtype);
 
  private:
-  void Report(const std::string& name, double seconds, double bytes, double operations, bool bf16) const {
-    const double rate = bf16 ? limits_.bf16_operations_per_second : limits_.f32_operations_per_second;
+  void Report(const std::string& name, double seconds, double bytes, double operations,
+              bool bf16) const {
+    const double rate =
+        bf16 ? limits_.bf16_operations_per_second : limits_.f32_operations_per_second;
     const double bound = std::max(bytes / limits_.read_bytes_per_second, operations / rate);
-    std::printf("%-52s %7.3f ms %9.1f %9.0f %6.0f%%\n", name.c_str(), seconds * 1e3, bytes / seconds * 1e-9,
-                operations / seconds * 1e-9, 100 * bound / seconds);
+    std::printf("%-52s %7.3f ms %9.1f %9.0f %6.0f%%\n", name.c_str(), seconds * 1e3,
+                bytes / seconds * 1e-9, operations / seconds * 1e-9, 100 * bound / seconds);
     std::fflush(stdout);
   }
 
@@ -131,10 +140,11 @@ void Bench::MatMul(int64_t m, int64_t n, int64_t k, ComputeDType compute) {
     // Another part of the buffer each time: a layer's weights are cold when its turn comes.
     const size_t num_copies = std::max<size_t>(1, memory_.size() / weight_size);
     const kernels::BF16* const weight = memory_.data() + copy++ % num_copies * weight_size;
-    CheckOk(kernels::MatMul({kernels::DeviceKind::kCpu, &pool_}, {.input = {input.data(), {m, k}},
-                                                                  .weight = {weight, DType::kBF16, n, k},
-                                                                  .output = {output.data(), {m, n}},
-                                                                  .compute = compute}));
+    CheckOk(kernels::MatMul({kernels::DeviceKind::kCpu, &pool_},
+                            {.input = {input.data(), {m, k}},
+                             .weight = {weight, DType::kBF16, n, k},
+                             .output = {output.data(), {m, n}},
+                             .compute = compute}));
   };
   run();
   for (int64_t i = 0; i < 200; ++i) {
@@ -150,8 +160,8 @@ void Bench::MatMul(int64_t m, int64_t n, int64_t k, ComputeDType compute) {
   }
   const double seconds = BestSeconds(clock_, settings_.seconds, run);
   char name[96];
-  std::snprintf(name, sizeof(name), "matmul %s M=%d N=%d K=%d", bf16 ? "bf16" : "f32 x bf16", static_cast<int>(m),
-                static_cast<int>(n), static_cast<int>(k));
+  std::snprintf(name, sizeof(name), "matmul %s M=%d N=%d K=%d", bf16 ? "bf16" : "f32 x bf16",
+                static_cast<int>(m), static_cast<int>(n), static_cast<int>(k));
   Report(name, seconds, static_cast<double>(weight_size) * 2,
          2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k), bf16);
 }
@@ -160,11 +170,13 @@ void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks) {
   constexpr int64_t kWidth = 1024;
   constexpr int64_t kTopK = 16;
   constexpr uint32_t kChunksPerDocument = 3;
-  num_chunks = std::min(num_chunks, static_cast<int64_t>(memory_.size()) / kWidth) / kChunksPerDocument * kChunksPerDocument;
+  num_chunks = std::min(num_chunks, static_cast<int64_t>(memory_.size()) / kWidth) /
+               kChunksPerDocument * kChunksPerDocument;
   const std::vector<float> query = values_.F32(static_cast<size_t>(num_rows * kWidth));
   const auto num_documents = static_cast<size_t>(num_chunks / kChunksPerDocument);
   std::vector<uint32_t> offsets(num_documents + 1);
-  for (size_t i = 0; i < offsets.size(); ++i) offsets[i] = static_cast<uint32_t>(i) * kChunksPerDocument;
+  for (size_t i = 0; i < offsets.size(); ++i)
+    offsets[i] = static_cast<uint32_t>(i) * kChunksPerDocument;
   std::vector<uint32_t> numbers(num_documents);
   std::iota(numbers.begin(), numbers.end(), 0u);
   const std::vector<uint64_t> from(num_documents, 0);
@@ -195,14 +207,20 @@ void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks) {
     for (size_t i = 0; i < kChunksPerDocument * kWidth; ++i) {
       keys.push_back(kernels::ToF32(memory_[document.number * kChunksPerDocument * kWidth + i]));
     }
-    const kernels::naive::ScoreRule rule{kernels::HeadReduce::kMean, kernels::QueryReduce::kMax,
-                                         kernels::ChunkReduce::kMax, 16, 8, 128, 1.0};
-    CheckValue("ScoreChunks", document.score, kernels::naive::DocumentScore(rule, rows, keys), 1e-4);
+    const kernels::naive::ScoreRule rule{kernels::HeadReduce::kMean,
+                                         kernels::QueryReduce::kMax,
+                                         kernels::ChunkReduce::kMax,
+                                         16,
+                                         8,
+                                         128,
+                                         1.0};
+    CheckValue("ScoreChunks", document.score, kernels::naive::DocumentScore(rule, rows, keys),
+               1e-4);
   }
   const double seconds = BestSeconds(clock_, settings_.seconds, run);
   char name[96];
-  std::snprintf(name, sizeof(name), "score_chunks bf16 T=%d, %d chunks of 1024", static_cast<int>(num_rows),
-                static_cast<int>(num_chunks));
+  std::snprintf(name, sizeof(name), "score_chunks bf16 T=%d, %d chunks of 1024",
+                static_cast<int>(num_rows), static_cast<int>(num_chunks));
   const double keys = static_cast<double>(num_chunks) * kWidth;
   Report(name, seconds, keys * 2, 2.0 * static_cast<double>(num_rows) * keys, true);
 }
@@ -216,12 +234,14 @@ void Bench::Attend(int64_t num_rows, int64_t num_keys, DType dtype) {
   const auto page_bytes = static_cast<size_t>(shape.bytes());
   std::vector<float> f32_pages;
   if (dtype == DType::kF32) f32_pages = values_.F32(num_pages * page_bytes / 4);
-  const auto* const pages = dtype == DType::kF32 ? reinterpret_cast<const std::byte*>(f32_pages.data())
-                                                 : reinterpret_cast<const std::byte*>(memory_.data());
+  const auto* const pages = dtype == DType::kF32
+                                ? reinterpret_cast<const std::byte*>(f32_pages.data())
+                                : reinterpret_cast<const std::byte*>(memory_.data());
   std::vector<kernels::KvSpan> spans;
   for (size_t i = 0; i < num_pages; ++i) spans.push_back({pages + i * page_bytes, 64});
   std::vector<int32_t> visible;
-  for (int64_t t = 0; t < num_rows; ++t) visible.push_back(static_cast<int32_t>(num_keys - num_rows + t + 1));
+  for (int64_t t = 0; t < num_rows; ++t)
+    visible.push_back(static_cast<int32_t>(num_keys - num_rows + t + 1));
   const kernels::AttendGroup group{0, num_rows, {}, spans, visible};
   const std::vector<float> query = values_.F32(static_cast<size_t>(num_rows * kHeads * kHeadDim));
   std::vector<float> output(query.size());
@@ -244,7 +264,8 @@ void Bench::Attend(int64_t num_rows, int64_t num_keys, DType dtype) {
     for (int64_t row = 0; row < num_keys; ++row) {
       const int64_t page = row / 64 * 2 * kKvHeads;
       const auto key = static_cast<size_t>(((page + head / 2) * 64 + row % 64) * kHeadDim);
-      const auto value = static_cast<size_t>(((page + kKvHeads + head / 2) * 64 + row % 64) * kHeadDim);
+      const auto value =
+          static_cast<size_t>(((page + kKvHeads + head / 2) * 64 + row % 64) * kHeadDim);
       keys.emplace_back();
       values.emplace_back();
       for (size_t d = 0; d < kHeadDim; ++d) {
@@ -255,14 +276,17 @@ void Bench::Attend(int64_t num_rows, int64_t num_keys, DType dtype) {
     const auto first = static_cast<int64_t>(((num_rows - 1) * kHeads + head) * kHeadDim);
     const kernels::naive::Doubles row(query.begin() + first, query.begin() + first + kHeadDim);
     const kernels::naive::Doubles expected = kernels::naive::AttendRow(row, keys, values, scale);
-    for (size_t d = 0; d < expected.size(); ++d) CheckValue("Attend", output[static_cast<size_t>(first) + d], expected[d], 1e-5);
+    for (size_t d = 0; d < expected.size(); ++d)
+      CheckValue("Attend", output[static_cast<size_t>(first) + d], expected[d], 1e-5);
   }
   const double seconds = BestSeconds(clock_, settings_.seconds, run);
   const double seen = std::accumulate(visible.begin(), visible.end(), 0.0);
   char name[96];
-  std::snprintf(name, sizeof(name), "attend %s T=%d, %d keys, 16 x 128 heads, 8 KV", dtype == DType::kF32 ? "f32" : "bf16",
-                static_cast<int>(num_rows), static_cast<int>(num_keys));
-  Report(name, seconds, static_cast<double>(num_pages * page_bytes), 4.0 * seen * kHeads * kHeadDim, false);
+  std::snprintf(name, sizeof(name), "attend %s T=%d, %d keys, 16 x 128 heads, 8 KV",
+                dtype == DType::kF32 ? "f32" : "bf16", static_cast<int>(num_rows),
+                static_cast<int>(num_keys));
+  Report(name, seconds, static_cast<double>(num_pages * page_bytes), 4.0 * seen * kHeads * kHeadDim,
+         false);
 }
 
 int Main(int argc, char** argv) {
@@ -270,13 +294,15 @@ int Main(int argc, char** argv) {
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view flag = argv[i];
     if (flag == "--threads") settings.threads = std::max(1, std::atoi(argv[i + 1]));
-    if (flag == "--buffer-mib") settings.buffer_bytes = static_cast<size_t>(std::max(64, std::atoi(argv[i + 1]))) << 20;
+    if (flag == "--buffer-mib")
+      settings.buffer_bytes = static_cast<size_t>(std::max(64, std::atoi(argv[i + 1]))) << 20;
     if (flag == "--seconds") settings.seconds = std::atof(argv[i + 1]);
     if (flag == "--clock") settings.processor_time = std::string_view(argv[i + 1]) == "processor";
     if (flag == "--instruction-set") CheckOk(kernels::LimitInstructionSet(argv[i + 1]));
   }
   Bench bench(settings);
-  constexpr int64_t kShapes[][2] = {{1024, 1024}, {2048, 1024}, {3072, 1024}, {1024, 2048}, {1024, 3072}};  // N, K
+  constexpr int64_t kShapes[][2] = {
+      {1024, 1024}, {2048, 1024}, {3072, 1024}, {1024, 2048}, {1024, 3072}};  // N, K
   for (const ComputeDType compute : {ComputeDType::kBF16, ComputeDType::kF32}) {
     for (const int64_t m : {1, 16, 512}) {
       for (const auto& [n, k] : kShapes) bench.MatMul(m, n, k, compute);
@@ -284,7 +310,8 @@ int Main(int argc, char** argv) {
   }
   bench.MatMul(1, 151936, 1024, ComputeDType::kBF16);
   for (const int64_t num_rows : {1, 16, 48, 256}) {
-    bench.ScoreChunks(num_rows, static_cast<int64_t>(settings.buffer_bytes) / 2048 / (num_rows > 16 ? 16 : 1));
+    bench.ScoreChunks(
+        num_rows, static_cast<int64_t>(settings.buffer_bytes) / 2048 / (num_rows > 16 ? 16 : 1));
   }
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
     bench.Attend(1, 4096, dtype);

@@ -12,12 +12,14 @@
 namespace msa::bench {
 namespace {
 
-// Measurements are short and many, and the best counts: other processes on the machine then spoil only some of them.
+// Measurements are short and many, and the best counts: other processes on the machine then spoil
+// only some of them.
 constexpr int64_t kSteps = 20'000;
 constexpr int kRounds = 300;
 constexpr int kChains = 12;  // enough to hide the latency of a multiply-add on two units
 
-// Keeps a value alive and unknown to the compiler, which would otherwise drop it or merge equal chains.
+// Keeps a value alive and unknown to the compiler, which would otherwise drop it or merge equal
+// chains.
 template <class T>
 void Hide(T& value) {
   asm volatile("" : "+m"(value) : : "memory");
@@ -81,7 +83,8 @@ __attribute__((target("avx2"))) void Read(const uint64_t* data, size_t count) {
   for (size_t i = 0; i + 16 <= count; i += 16) {
 #pragma GCC unroll 4
     for (size_t j = 0; j < 4; ++j) {
-      sums[j] = _mm256_xor_si256(sums[j], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i + 4 * j)));
+      sums[j] = _mm256_xor_si256(
+          sums[j], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i + 4 * j)));
     }
     _mm_prefetch(reinterpret_cast<const char*>(data + i) + 4096, _MM_HINT_T0);
     _mm_prefetch(reinterpret_cast<const char*>(data + i) + 4160, _MM_HINT_T0);
@@ -94,12 +97,14 @@ double ReadBytesPerSecond(kernels::ThreadPool& pool, const Clock& clock, size_t 
   const auto parts_at_a_time = static_cast<size_t>(pool.num_threads());
   std::vector<uint64_t> buffer(bytes / sizeof(uint64_t) + 1024, 1);
   double best = 0;
-  for (size_t first = 0; first + parts_at_a_time * kPart <= buffer.size(); first += parts_at_a_time * kPart) {
+  for (size_t first = 0; first + parts_at_a_time * kPart <= buffer.size();
+       first += parts_at_a_time * kPart) {
     const double start = clock.Now();
     pool.ParallelFor(pool.num_threads(), [&](int64_t task) {
       Read(buffer.data() + first + static_cast<size_t>(task) * kPart, kPart);
     });
-    best = std::max(best, static_cast<double>(parts_at_a_time * kPart * sizeof(uint64_t)) / (clock.Now() - start));
+    best = std::max(best, static_cast<double>(parts_at_a_time * kPart * sizeof(uint64_t)) /
+                              (clock.Now() - start));
   }
   return best;
 }
@@ -109,7 +114,8 @@ double ReadBytesPerSecond(kernels::ThreadPool& pool, const Clock& clock, size_t 
 double Clock::Now() const {
   timespec time{};
   clock_gettime(processor_time ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &time);
-  const double seconds = static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  const double seconds =
+      static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
   return processor_time ? seconds / threads : seconds;
 }
 
@@ -117,8 +123,8 @@ MachineLimits MeasureLimits(kernels::ThreadPool& pool, const Clock& clock, size_
   MachineLimits limits;
   limits.read_bytes_per_second = ReadBytesPerSecond(pool, clock, buffer_bytes);
   const kernels::CpuLevel level = kernels::ActiveCpuLevel();
-  limits.f32_operations_per_second =
-      OperationsPerSecond(pool, clock, level == kernels::CpuLevel::kAvx2 ? &MultiplyAvx2 : &MultiplyAvx512);
+  limits.f32_operations_per_second = OperationsPerSecond(
+      pool, clock, level == kernels::CpuLevel::kAvx2 ? &MultiplyAvx2 : &MultiplyAvx512);
   limits.bf16_operations_per_second = level == kernels::CpuLevel::kAvx512Bf16
                                           ? OperationsPerSecond(pool, clock, &MultiplyBf16Pairs)
                                           : limits.f32_operations_per_second;

@@ -58,7 +58,8 @@ std::vector<SampleQuestion> SampleQuestions() {
     SampleQuestion& question = questions.emplace_back();
     question.question = parsed["question"].get<std::string>();
     question.hops = parsed["hops"].get<int>();
-    for (const auto& source : parsed["sources"]) question.sources.push_back(source.get<std::string>());
+    for (const auto& source : parsed["sources"])
+      question.sources.push_back(source.get<std::string>());
     question.answer = parsed["answer"].get<std::string>();
   }
   return questions;
@@ -79,20 +80,24 @@ std::string Outcome::Fingerprint() const {
       absl::StrAppend(&text, "\nlayer ", layer.layer, ":");
       for (size_t i = 0; i < layer.numbers.size(); ++i) {
         char score[32];
-        std::snprintf(score, sizeof(score), " %u:%a", layer.numbers[i], static_cast<double>(layer.scores[i]));
+        std::snprintf(score, sizeof(score), " %u:%a", layer.numbers[i],
+                      static_cast<double>(layer.scores[i]));
         text += score;
       }
     }
   }
   absl::StrAppend(&text, "\n", retrieval_text, "\n", answer_text, "\n", finished.answer, "\n",
-                  static_cast<int>(finished.reason), " ", finished.num_rounds, " ", finished.generated_tokens);
-  for (const FinishedEvent::Source& source : finished.sources) absl::StrAppend(&text, " ", source.number, source.id);
+                  static_cast<int>(finished.reason), " ", finished.num_rounds, " ",
+                  finished.generated_tokens);
+  for (const FinishedEvent::Source& source : finished.sources)
+    absl::StrAppend(&text, " ", source.number, source.id);
   return text;
 }
 
 AsyncQuestion::AsyncQuestion(Engine* engine, GenerateRequest request) {
   std::unique_lock lock(mutex_);
-  absl::StatusOr<std::unique_ptr<GenerateStream>> stream = engine->Generate(std::move(request), [this] { OnReady(); });
+  absl::StatusOr<std::unique_ptr<GenerateStream>> stream =
+      engine->Generate(std::move(request), [this] { OnReady(); });
   if (stream.ok()) {
     stream_ = *std::move(stream);
   } else {
@@ -163,12 +168,13 @@ void IngestAll(Bank* bank, std::vector<DocumentInput> documents) {
   size_t done = 0;
   const size_t total = documents.size();
   for (DocumentInput& document : documents) {
-    bank->Ingest(std::move(document), IngestMode::kInsert, AcknowledgeAt::kActive, [&](IngestResult result) {
-      Require(result.status, "ingest " + result.id);
-      std::lock_guard lock(mutex);
-      ++done;
-      changed.notify_all();
-    });
+    bank->Ingest(std::move(document), IngestMode::kInsert, AcknowledgeAt::kActive,
+                 [&](IngestResult result) {
+                   Require(result.status, "ingest " + result.id);
+                   std::lock_guard lock(mutex);
+                   ++done;
+                   changed.notify_all();
+                 });
   }
   std::unique_lock lock(mutex);
   changed.wait(lock, [&] { return done == total; });
@@ -180,7 +186,8 @@ IngestResult IngestOne(Bank* bank, DocumentInput document, IngestMode mode, Ackn
 }
 
 Bank::DeleteResult DeleteAndWait(Bank* bank, std::vector<std::string> ids) {
-  return Await<Bank::DeleteResult>([&](auto done) { bank->Delete(std::move(ids), std::move(done)); });
+  return Await<Bank::DeleteResult>(
+      [&](auto done) { bank->Delete(std::move(ids), std::move(done)); });
 }
 
 GenerateRequest Request(const std::string& bank, const std::string& question) {
@@ -193,15 +200,17 @@ GenerateRequest Request(const std::string& bank, const std::string& question) {
   return request;
 }
 
-Outcome Ask(Engine* engine, GenerateRequest request) { return AsyncQuestion(engine, std::move(request)).Wait(); }
+Outcome Ask(Engine* engine, GenerateRequest request) {
+  return AsyncQuestion(engine, std::move(request)).Wait();
+}
 
 absl::StatusOr<RetrieveResult> RetrieveAndWait(Engine* engine, RetrieveRequest request) {
   std::unique_ptr<RequestHandle> handle;
   return Await<absl::StatusOr<RetrieveResult>>([&](auto done) {
     auto shared = std::make_shared<decltype(done)>(std::move(done));
-    auto started = engine->Retrieve(std::move(request), [shared](absl::StatusOr<RetrieveResult> result) {
-      (*shared)(std::move(result));
-    });
+    auto started = engine->Retrieve(
+        std::move(request),
+        [shared](absl::StatusOr<RetrieveResult> result) { (*shared)(std::move(result)); });
     if (started.ok()) {
       handle = *std::move(started);
     } else {

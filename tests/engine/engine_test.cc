@@ -42,7 +42,8 @@ TEST_F(EngineTest, AnswersSampleQuestionsFromTheirSources) {
     ++asked;
     right += outcome.finished.answer == sample.answer ? 1 : 0;
     std::vector<std::string> sources;
-    for (const FinishedEvent::Source& source : outcome.finished.sources) sources.push_back(source.id);
+    for (const FinishedEvent::Source& source : outcome.finished.sources)
+      sources.push_back(source.id);
     cited += sources == sample.sources ? 1 : 0;
   }
   // The model itself answers 96 to 99 in 100 at this size.
@@ -116,7 +117,8 @@ TEST_F(EngineTest, CancelFreesThePages) {
     const absl::StatusCode code = question.Wait().status.code();
     EXPECT_TRUE(code == absl::StatusCode::kCancelled || code == absl::StatusCode::kOk);
   }
-  for (int i = 0; i < 100 && engine_->memory_usage().kv_pages != 0; ++i) absl::SleepFor(absl::Milliseconds(10));
+  for (int i = 0; i < 100 && engine_->memory_usage().kv_pages != 0; ++i)
+    absl::SleepFor(absl::Milliseconds(10));
   EXPECT_EQ(engine_->memory_usage().kv_pages, 0);
   EXPECT_EQ(engine_->num_running(), 0);
 }
@@ -137,7 +139,8 @@ TEST_F(EngineTest, AFullQueueRefusesWithAHintToRetry) {
   std::vector<std::unique_ptr<AsyncQuestion>> questions;
   bool refused = false;
   for (int i = 0; i < 50 && !refused; ++i) {
-    auto question = std::make_unique<AsyncQuestion>(engine_.get(), Request("needles", "Which code?"));
+    auto question =
+        std::make_unique<AsyncQuestion>(engine_.get(), Request("needles", "Which code?"));
     auto stream = engine_->Generate(Request("needles", "Which code?"), [] {});
     if (!stream.ok()) {
       refused = true;
@@ -154,7 +157,8 @@ TEST_F(EngineTest, AQueryThatCanNeverFitIsRefusedWithNumbers) {
   EngineOptions options = NeedleOptions(directory_.path(), 1);
   options.kv_memory_bytes = 1 << 18;
   Open(options);
-  const Outcome outcome = Ask(engine_.get(), Request("needles", "Which code belongs to the gleaming pioneer?"));
+  const Outcome outcome =
+      Ask(engine_.get(), Request("needles", "Which code belongs to the gleaming pioneer?"));
   EXPECT_EQ(outcome.status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(kernels::DetailOf(outcome.status).reason, "KV_MEMORY_TOO_SMALL");
 }
@@ -166,7 +170,8 @@ TEST_F(EngineTest, FewPagesServeManyQueriesOneAfterTheOther) {
   IngestAll(bank_.get(), SampleDocuments(50));
   std::vector<std::unique_ptr<AsyncQuestion>> questions;
   for (int i = 0; i < 24; ++i) {
-    questions.push_back(std::make_unique<AsyncQuestion>(engine_.get(), Request("needles", SampleQuestions()[0].question)));
+    questions.push_back(std::make_unique<AsyncQuestion>(
+        engine_.get(), Request("needles", SampleQuestions()[0].question)));
   }
   const std::string first = questions[0]->Wait().Fingerprint();
   for (const auto& question : questions) EXPECT_EQ(question->Wait().Fingerprint(), first);
@@ -181,7 +186,8 @@ TEST_F(EngineTest, AReaderThatStopsIsCutOffAndOthersGoOn) {
   const std::string question = SampleQuestions()[0].question;
   auto stalled = *engine_->Generate(Request("needles", question), [] {});
   EXPECT_TRUE(Ask(engine_.get(), Request("needles", question)).status.ok());
-  for (int i = 0; i < 500 && engine_->num_running() != 0; ++i) absl::SleepFor(absl::Milliseconds(10));
+  for (int i = 0; i < 500 && engine_->num_running() != 0; ++i)
+    absl::SleepFor(absl::Milliseconds(10));
   QueryEvent event;
   while (stalled->TryRead(&event) == GenerateStream::ReadState::kEvent) {
   }
@@ -192,7 +198,8 @@ TEST_F(EngineTest, AReaderThatStopsIsCutOffAndOthersGoOn) {
 TEST_F(EngineTest, QuestionsThatAreEmptyOrTooLongAreRefused) {
   EngineOptions options = NeedleOptions(directory_.path(), 1);
   Open(options);
-  EXPECT_EQ(Ask(engine_.get(), Request("needles", "")).status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Ask(engine_.get(), Request("needles", "")).status.code(),
+            absl::StatusCode::kInvalidArgument);
   const Outcome large = Ask(engine_.get(), Request("needles", std::string(1 << 20, 'x')));
   EXPECT_EQ(large.status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(large.status.message()), HasSubstr("65536"));
@@ -205,16 +212,19 @@ TEST_F(EngineTest, DrainingRefusesNewQueriesAndFinishesRunningOnes) {
   AsyncQuestion running(engine_.get(), Request("needles", SampleQuestions()[0].question));
   engine_->Drain(absl::Seconds(30));
   EXPECT_TRUE(running.Wait().status.ok());
-  EXPECT_EQ(Ask(engine_.get(), Request("needles", "?")).status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Ask(engine_.get(), Request("needles", "?")).status.code(),
+            absl::StatusCode::kUnavailable);
 }
 
 TEST(EngineOpen, ErrorsNameWhatIsWrong) {
   TemporaryDirectory directory;
   EngineOptions options = NeedleOptions(directory.path(), 0);
-  EXPECT_THAT(std::string(Engine::Open(options, nullptr).status().message()), HasSubstr("shards is 0"));
+  EXPECT_THAT(std::string(Engine::Open(options, nullptr).status().message()),
+              HasSubstr("shards is 0"));
   options = NeedleOptions(directory.path(), 1);
   options.model_dir = "/nonexistent";
-  EXPECT_THAT(std::string(Engine::Open(options, nullptr).status().message()), HasSubstr("/nonexistent"));
+  EXPECT_THAT(std::string(Engine::Open(options, nullptr).status().message()),
+              HasSubstr("/nonexistent"));
   options = NeedleOptions(directory.path(), 1);
   options.device = kernels::DeviceKind::kCuda;
   EXPECT_FALSE(Engine::Open(options, nullptr).ok());

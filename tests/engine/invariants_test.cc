@@ -1,5 +1,6 @@
-// The invariants of docs/architecture.md, through the whole engine on the bundled model. A short form runs always;
-// MSA_LONG_TESTS=1 runs 200 queries in five mixes for every number of shards and dtype.
+// The invariants of docs/architecture.md, through the whole engine on the bundled model. A short
+// form runs always; MSA_LONG_TESTS=1 runs 200 queries in five mixes for every number of shards and
+// dtype.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -17,20 +18,24 @@ namespace {
 
 bool LongTests() { return std::getenv("MSA_LONG_TESTS") != nullptr; }
 
-// Queries about the sample documents: the sample questions, and others about entities that they name, half of them sampled
-// with a temperature.
+// Queries about the sample documents: the sample questions, and others about entities that they
+// name, half of them sampled with a temperature.
 std::vector<GenerateRequest> Queries(size_t count) {
   const std::vector<SampleQuestion> samples = SampleQuestions();
-  const char* const kKeys[] = {"code", "year", "weight", "colour", "city", "material", "symbol", "language", "flower"};
+  const char* const kKeys[] = {"code",     "year",   "weight",   "colour", "city",
+                               "material", "symbol", "language", "flower"};
   std::vector<GenerateRequest> queries;
   for (size_t i = 0; i < count; ++i) {
     std::string question = samples[i % samples.size()].question;
     if (i >= samples.size()) {
       const size_t of = question.find(" of the ");
       const size_t to = question.find(" to the ");
-      const size_t at = of != std::string::npos ? of + 4 : to != std::string::npos ? to + 4 : std::string::npos;
+      const size_t at = of != std::string::npos   ? of + 4
+                        : to != std::string::npos ? to + 4
+                                                  : std::string::npos;
       if (at != std::string::npos) {
-        question = absl::StrCat("What is the ", kKeys[i / samples.size() % 9], " of ", question.substr(at));
+        question = absl::StrCat("What is the ", kKeys[i / samples.size() % 9], " of ",
+                                question.substr(at));
       }
     }
     GenerateRequest request = Request("needles", question);
@@ -52,7 +57,8 @@ struct Precision {
 constexpr Precision kF32{"f32", kernels::ComputeDType::kF32, kernels::DType::kF32};
 constexpr Precision kBF16{"bf16", kernels::ComputeDType::kBF16, kernels::DType::kBF16};
 
-std::unique_ptr<Engine> OpenWith(const std::string& data_dir, int shards, const Precision& precision) {
+std::unique_ptr<Engine> OpenWith(const std::string& data_dir, int shards,
+                                 const Precision& precision) {
   EngineOptions options = NeedleOptions(data_dir, shards);
   options.compute_dtype = precision.compute;
   options.bank_dtype = precision.bank;
@@ -60,9 +66,10 @@ std::unique_ptr<Engine> OpenWith(const std::string& data_dir, int shards, const 
   return OpenOrDie(options);
 }
 
-// All queries in a random order and concurrency, with others coming and going: ingests into the same bank, cancelled
-// queries, retrievals. Returns the fingerprints by query.
-std::vector<std::string> RunMix(Engine* engine, const std::vector<GenerateRequest>& queries, uint32_t seed) {
+// All queries in a random order and concurrency, with others coming and going: ingests into the
+// same bank, cancelled queries, retrievals. Returns the fingerprints by query.
+std::vector<std::string> RunMix(Engine* engine, const std::vector<GenerateRequest>& queries,
+                                uint32_t seed) {
   std::mt19937 random(seed);
   std::vector<size_t> order(queries.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -87,7 +94,8 @@ std::vector<std::string> RunMix(Engine* engine, const std::vector<GenerateReques
     reap(most - 1);
     running[i] = std::make_unique<AsyncQuestion>(engine, queries[i]);
     if (random() % 4 == 0) {
-      cancelled.push_back(std::make_unique<AsyncQuestion>(engine, queries[random() % queries.size()]));
+      cancelled.push_back(
+          std::make_unique<AsyncQuestion>(engine, queries[random() % queries.size()]));
       if (random() % 2 == 0) cancelled.back()->WaitForEvents(1 + random() % 4);
       cancelled.back()->Cancel();
     }
@@ -98,7 +106,8 @@ std::vector<std::string> RunMix(Engine* engine, const std::vector<GenerateReques
   }
   reap(0);
   cancelled.clear();
-  while (static_cast<size_t>(ingested.load()) < next_document) absl::SleepFor(absl::Milliseconds(1));
+  while (static_cast<size_t>(ingested.load()) < next_document)
+    absl::SleepFor(absl::Milliseconds(1));
   EXPECT_TRUE(engine->DeleteBank(absl::StrCat("other-", seed), /*force=*/true).ok());
   return fingerprints;
 }
@@ -130,10 +139,15 @@ void ExpectShardsAndMixesChangeNothing(const Precision& precision) {
   }
 }
 
-TEST(Invariants, ShardsAndCompanyDoNotChangeSelectionsAndTokensInF32) { ExpectShardsAndMixesChangeNothing(kF32); }
-TEST(Invariants, ShardsAndCompanyDoNotChangeSelectionsAndTokensInBf16) { ExpectShardsAndMixesChangeNothing(kBF16); }
+TEST(Invariants, ShardsAndCompanyDoNotChangeSelectionsAndTokensInF32) {
+  ExpectShardsAndMixesChangeNothing(kF32);
+}
+TEST(Invariants, ShardsAndCompanyDoNotChangeSelectionsAndTokensInBf16) {
+  ExpectShardsAndMixesChangeNothing(kBF16);
+}
 
-std::vector<std::byte> StoredBytes(const Bank& bank, uint32_t number, int num_layers, int64_t row_bytes) {
+std::vector<std::byte> StoredBytes(const Bank& bank, uint32_t number, int num_layers,
+                                   int64_t row_bytes) {
   std::vector<std::byte> all;
   for (int s = 0; s < bank.num_shards(); ++s) {
     const auto chunks = bank.shard(s).NumChunks(number);
@@ -146,7 +160,8 @@ std::vector<std::byte> StoredBytes(const Bank& bank, uint32_t number, int num_la
         for (size_t i = 0; i < extent.numbers.size(); ++i) {
           if (extent.numbers[i] != number) continue;
           const auto* keys = static_cast<const std::byte*>(extent.keys);
-          all.insert(all.end(), keys + extent.chunk_offsets[i] * row_bytes, keys + extent.chunk_offsets[i + 1] * row_bytes);
+          all.insert(all.end(), keys + extent.chunk_offsets[i] * row_bytes,
+                     keys + extent.chunk_offsets[i + 1] * row_bytes);
         }
       }
     }
@@ -160,7 +175,8 @@ TEST(Invariants, ADocumentsEncodingDoesNotDependOnItsCompany) {
     std::string longest;
     for (const DocumentInput& document : documents) longest += document.text + " ";
     documents.push_back({.id = "long", .text = longest, .metadata = {}, .number = {}});
-    for (size_t i = 0; i < documents.size(); ++i) documents[i].number = static_cast<uint32_t>(i + 1);
+    for (size_t i = 0; i < documents.size(); ++i)
+      documents[i].number = static_cast<uint32_t>(i + 1);
     std::map<uint32_t, std::vector<std::byte>> together;
     TemporaryDirectory first, second;
     for (const bool alone : {false, true}) {
@@ -169,14 +185,16 @@ TEST(Invariants, ADocumentsEncodingDoesNotDependOnItsCompany) {
       const std::shared_ptr<Bank> bank = *engine->CreateBank("bank", {});
       if (alone) {
         for (const DocumentInput& document : documents) {
-          const IngestResult result = IngestOne(bank.get(), document, IngestMode::kInsert, AcknowledgeAt::kActive);
+          const IngestResult result =
+              IngestOne(bank.get(), document, IngestMode::kInsert, AcknowledgeAt::kActive);
           ASSERT_TRUE(result.status.ok()) << result.status;
         }
       } else {
         IngestAll(bank.get(), documents);
       }
       const ModelConfig& config = engine->info().model;
-      const auto row_bytes = config.kv_width() * static_cast<int64_t>(kernels::SizeOf(precision.bank));
+      const auto row_bytes =
+          config.kv_width() * static_cast<int64_t>(kernels::SizeOf(precision.bank));
       for (const DocumentInput& document : documents) {
         const auto layers = static_cast<int>(config.msa_layers.size());
         std::vector<std::byte> bytes = StoredBytes(*bank, *document.number, layers, row_bytes);
@@ -205,7 +223,8 @@ TEST(Invariants, AQuerySeesTheRevisionItStartedWith) {
   // Some queries are already admitted (and one is running) when the document goes.
   std::vector<std::unique_ptr<AsyncQuestion>> started;
   for (int i = 0; i < 4; ++i) {
-    started.push_back(std::make_unique<AsyncQuestion>(engine.get(), Request("needles", sample.question)));
+    started.push_back(
+        std::make_unique<AsyncQuestion>(engine.get(), Request("needles", sample.question)));
   }
   const Bank::DeleteResult deleted = DeleteAndWait(bank.get(), {sample.sources[0]});
   ASSERT_TRUE(deleted.status.ok()) << deleted.status;
@@ -216,9 +235,11 @@ TEST(Invariants, AQuerySeesTheRevisionItStartedWith) {
   ASSERT_TRUE(seen_after.status.ok()) << seen_after.status;
   ASSERT_FALSE(seen_after.rounds.empty());
   for (const RoundEvent& round : seen_after.rounds) {
-    for (const RoutedDocument& document : round.documents) EXPECT_NE(document.id, sample.sources[0]);
+    for (const RoutedDocument& document : round.documents)
+      EXPECT_NE(document.id, sample.sources[0]);
   }
-  for (const FinishedEvent::Source& source : seen_after.finished.sources) EXPECT_NE(source.id, sample.sources[0]);
+  for (const FinishedEvent::Source& source : seen_after.finished.sources)
+    EXPECT_NE(source.id, sample.sources[0]);
 }
 
 TEST(Invariants, ReopeningGivesTheSameAnswers) {
@@ -229,7 +250,8 @@ TEST(Invariants, ReopeningGivesTheSameAnswers) {
     const std::unique_ptr<Engine> engine = OpenOrDie(NeedleOptions(directory.path(), shards));
     if (before.empty()) IngestAll(engine->CreateBank("needles", {})->get(), SampleDocuments(300));
     std::vector<std::string> now;
-    for (const GenerateRequest& query : queries) now.push_back(Ask(engine.get(), query).Fingerprint());
+    for (const GenerateRequest& query : queries)
+      now.push_back(Ask(engine.get(), query).Fingerprint());
     if (before.empty()) before = now;
     EXPECT_EQ(now, before) << shards << " shards";
   }

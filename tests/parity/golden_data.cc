@@ -46,7 +46,8 @@ GoldenData::GoldenData(const std::string& directory)
 }
 
 bool GoldenData::Has(const std::string& tensor) const {
-  return std::any_of(files_.begin(), files_.end(), [&](const auto& f) { return f->tensors().contains(tensor); });
+  return std::any_of(files_.begin(), files_.end(),
+                     [&](const auto& f) { return f->tensors().contains(tensor); });
 }
 
 std::vector<float> GoldenData::Tensor(const std::string& name) const {
@@ -55,7 +56,8 @@ std::vector<float> GoldenData::Tensor(const std::string& name) const {
     if (it == file->tensors().end()) continue;
     if (it->second.dtype_name != "F32") Stop(name + " is not F32");
     std::vector<float> values(it->second.bytes.size() / sizeof(float));
-    if (!values.empty()) std::memcpy(values.data(), it->second.bytes.data(), it->second.bytes.size());
+    if (!values.empty())
+      std::memcpy(values.data(), it->second.bytes.data(), it->second.bytes.size());
     return values;
   }
   Stop("no golden tensor " + name);
@@ -69,8 +71,10 @@ std::vector<std::string> GoldenData::checkpoints() const {
   return found;
 }
 
-std::string CheckpointWith(const std::string& checkpoint, const nlohmann::json& msa_config, const std::string& name) {
-  const fs::path to = fs::temp_directory_path() / ("msa_parity_" + std::to_string(::getpid())) / name;
+std::string CheckpointWith(const std::string& checkpoint, const nlohmann::json& msa_config,
+                           const std::string& name) {
+  const fs::path to =
+      fs::temp_directory_path() / ("msa_parity_" + std::to_string(::getpid())) / name;
   fs::remove_all(to);
   fs::create_directories(to);
   for (const auto& entry : fs::directory_iterator(checkpoint)) {

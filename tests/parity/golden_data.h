@@ -11,11 +11,13 @@
 
 namespace msa::parity {
 
-// A directory of golden data: outputs of the method's authors' code, computed in f64 and stored as f32.
+// A directory of golden data: outputs of the method's authors' code, computed in f64 and stored as
+// f32.
 //   checkpoint/, checkpoint-sharded/   the same model twice
-//   golden.json, golden.safetensors    documents, questions, encodings, scores, hidden states, logits
-//   generation.json                    forced runs of the retrieve / expand / answer loop
-//   variants.json, .safetensors        other reductions and similarities on the same weights (optional)
+//   golden.json, golden.safetensors    documents, questions, encodings, scores, hidden states,
+//   logits generation.json                    forced runs of the retrieve / expand / answer loop
+//   variants.json, .safetensors        other reductions and similarities on the same weights
+//   (optional)
 class GoldenData {
  public:
   // Ends the program with a message when the directory is not of this layout.
@@ -38,8 +40,10 @@ class GoldenData {
 
 nlohmann::json ReadJson(const std::string& path);
 
-// Copies the small files of `checkpoint`, links the large ones, and overrides keys of config.json's msa_config.
-std::string CheckpointWith(const std::string& checkpoint, const nlohmann::json& msa_config, const std::string& name);
+// Copies the small files of `checkpoint`, links the large ones, and overrides keys of config.json's
+// msa_config.
+std::string CheckpointWith(const std::string& checkpoint, const nlohmann::json& msa_config,
+                           const std::string& name);
 
 // The largest absolute difference; infinity when sizes differ.
 double LargestDifference(const std::vector<float>& a, const std::vector<float>& b);

@@ -71,7 +71,9 @@ ParityRun::ParityRun(const GoldenData& data, const std::string& checkpoint, int 
   options.compute_dtype = kernels::ComputeDType::kF32;
   options.bank_dtype = kernels::DType::kF32;
   options.probe = this;
-  options.make_token_source = [this](const engine::SamplingParams&) { return std::make_unique<Source>(this); };
+  options.make_token_source = [this](const engine::SamplingParams&) {
+    return std::make_unique<Source>(this);
+  };
   auto opened = engine::Engine::Open(options, nullptr);
   Require(opened.status(), checkpoint);
   engine_ = *std::move(opened);
@@ -86,7 +88,8 @@ ParityRun::ParityRun(const GoldenData& data, const std::string& checkpoint, int 
   size_t done = 0;
   const auto& documents = data.golden()["documents"];
   std::map<uint32_t, std::string> by_number;  // numbers are given out in ascending order
-  for (const auto& document : documents) by_number[document["number"].get<uint32_t>()] = document["text"];
+  for (const auto& document : documents)
+    by_number[document["number"].get<uint32_t>()] = document["text"];
   for (const auto& [number, text] : by_number) {
     engine::DocumentInput input;
     input.id = "d" + std::to_string(number);
@@ -110,7 +113,8 @@ ParityRun::~ParityRun() {
   fs::remove_all(data_dir_);
 }
 
-std::unique_ptr<engine::GenerateStream> ParityRun::Ask(const std::string& question, int32_t max_retrieval_tokens,
+std::unique_ptr<engine::GenerateStream> ParityRun::Ask(const std::string& question,
+                                                       int32_t max_retrieval_tokens,
                                                        int32_t max_answer_tokens) {
   engine::GenerateRequest request;
   request.bank = "golden";
@@ -143,7 +147,8 @@ RecordedRun ParityRun::Collect(engine::GenerateStream* stream) {
     }
     if (const auto* round = std::get_if<engine::RoundEvent>(&event)) {
       RecordedRound& recorded = run.rounds.emplace_back();
-      for (const engine::LayerSelection& layer : round->layers) recorded.selected[layer.layer] = layer.numbers;
+      for (const engine::LayerSelection& layer : round->layers)
+        recorded.selected[layer.layer] = layer.numbers;
     }
     if (const auto* finished = std::get_if<engine::FinishedEvent>(&event)) run.finished = *finished;
   }
@@ -151,8 +156,8 @@ RecordedRun ParityRun::Collect(engine::GenerateStream* stream) {
   return run;
 }
 
-RecordedRun ParityRun::Run(const std::string& question, std::vector<int32_t> script, int32_t max_retrieval_tokens,
-                           int32_t max_answer_tokens) {
+RecordedRun ParityRun::Run(const std::string& question, std::vector<int32_t> script,
+                           int32_t max_retrieval_tokens, int32_t max_answer_tokens) {
   observe_ = true;
   script_ = std::move(script);
   script_at_ = 0;
@@ -167,9 +172,11 @@ RecordedRun ParityRun::Run(const std::string& question, std::vector<int32_t> scr
   return run;
 }
 
-std::vector<RecordedRun> ParityRun::RunTogether(const std::vector<std::string>& questions, int32_t max_tokens) {
+std::vector<RecordedRun> ParityRun::RunTogether(const std::vector<std::string>& questions,
+                                                int32_t max_tokens) {
   std::vector<std::unique_ptr<engine::GenerateStream>> streams;
-  for (const std::string& question : questions) streams.push_back(Ask(question, max_tokens, max_tokens));
+  for (const std::string& question : questions)
+    streams.push_back(Ask(question, max_tokens, max_tokens));
   std::vector<RecordedRun> runs;
   for (auto& stream : streams) runs.push_back(Collect(stream.get()));
   return runs;
@@ -186,13 +193,16 @@ void ParityRun::OnPrompt(absl::Span<const int32_t> token_ids, absl::Span<const i
 
 void ParityRun::OnRouterQuery(int msa_index, kernels::HostView<const float, 2> router_query) {
   if (!observe_) return;
-  rounds_.back().router_query[msa_index].assign(router_query.data, router_query.data + router_query.size());
+  rounds_.back().router_query[msa_index].assign(router_query.data,
+                                                router_query.data + router_query.size());
 }
 
-void ParityRun::OnHidden(int64_t layer, int64_t first_row, kernels::HostView<const float, 2> hidden) {
+void ParityRun::OnHidden(int64_t layer, int64_t first_row,
+                         kernels::HostView<const float, 2> hidden) {
   if (!observe_) return;
   for (int64_t i = 0; i < hidden.shape[0]; ++i) {
-    rounds_.back().hidden[layer][first_row + i].assign(hidden.row(i), hidden.row(i) + hidden.shape[1]);
+    rounds_.back().hidden[layer][first_row + i].assign(hidden.row(i),
+                                                       hidden.row(i) + hidden.shape[1]);
   }
 }
 
@@ -202,7 +212,8 @@ void ParityRun::OnLogits(kernels::HostView<const float, 1> logits) {
 
 std::vector<float> ParityRun::Scores(int msa_index, const std::vector<float>& router_query) {
   const engine::ModelConfig& c = config();
-  const int64_t width = c.head_reduce == kernels::HeadReduce::kMean ? c.kv_width() : c.query_width();
+  const int64_t width =
+      c.head_reduce == kernels::HeadReduce::kMean ? c.kv_width() : c.query_width();
   const auto rows = static_cast<int64_t>(router_query.size()) / width;
   const std::vector<int64_t> offsets{0, rows};
   const std::vector<uint64_t> revisions{bank_->Pin()->revision()};
@@ -228,10 +239,12 @@ std::vector<float> ParityRun::Scores(int msa_index, const std::vector<float>& ro
                                             .top = {top.data(), {1, all}},
                                             .num_found = {&found, 1}}),
             "score");
-    for (int64_t i = 0; i < found; ++i) by_number[top[static_cast<size_t>(i)].number] = top[static_cast<size_t>(i)].score;
+    for (int64_t i = 0; i < found; ++i)
+      by_number[top[static_cast<size_t>(i)].number] = top[static_cast<size_t>(i)].score;
   }
   std::vector<float> scores;
-  for (const auto& document : documents) scores.push_back(by_number.at(document["number"].get<uint32_t>()));
+  for (const auto& document : documents)
+    scores.push_back(by_number.at(document["number"].get<uint32_t>()));
   return scores;
 }
 
@@ -250,13 +263,15 @@ std::vector<float> ParityRun::Stored(int msa_index, const std::string& part) {
           if (at == extent.numbers.end()) continue;
           const auto i = static_cast<size_t>(at - extent.numbers.begin());
           const auto* keys = static_cast<const float*>(extent.keys);
-          all.insert(all.end(), keys + extent.chunk_offsets[i] * width, keys + extent.chunk_offsets[i + 1] * width);
+          all.insert(all.end(), keys + extent.chunk_offsets[i] * width,
+                     keys + extent.chunk_offsets[i + 1] * width);
         }
         continue;
       }
       std::vector<float> content(chunks * 2 * width);
-      Require(shard.ReadContent(number, msa_index,
-                                {reinterpret_cast<std::byte*>(content.data()), content.size() * sizeof(float)}),
+      Require(shard.ReadContent(
+                  number, msa_index,
+                  {reinterpret_cast<std::byte*>(content.data()), content.size() * sizeof(float)}),
               "content");
       for (size_t chunk = 0; chunk < chunks; ++chunk) {
         const float* row = content.data() + (2 * chunk + (part == "v")) * width;
@@ -270,8 +285,8 @@ std::vector<float> ParityRun::Stored(int msa_index, const std::string& part) {
 std::vector<float> ParityRun::FinalNorm(const std::vector<float>& hidden) {
   std::vector<float> normed(hidden.size());
   const auto width = static_cast<int64_t>(hidden.size());
-  Require(kernels::RmsNorm(context_, {hidden.data(), {1, width}}, weights_->final_norm, config().rms_epsilon,
-                           {normed.data(), {1, width}}),
+  Require(kernels::RmsNorm(context_, {hidden.data(), {1, width}}, weights_->final_norm,
+                           config().rms_epsilon, {normed.data(), {1, width}}),
           "norm");
   return normed;
 }
@@ -279,11 +294,12 @@ std::vector<float> ParityRun::FinalNorm(const std::vector<float>& hidden) {
 std::vector<float> ParityRun::Logits(const std::vector<float>& hidden) {
   const std::vector<float> normed = FinalNorm(hidden);
   std::vector<float> logits(static_cast<size_t>(config().vocab_size));
-  Require(kernels::MatMul(context_, {.input = {normed.data(), {1, static_cast<int64_t>(normed.size())}},
-                                     .weight = weights_->lm_head,
-                                     .output = {logits.data(), {1, config().vocab_size}},
-                                     .compute = kernels::ComputeDType::kF32}),
-          "logits");
+  Require(
+      kernels::MatMul(context_, {.input = {normed.data(), {1, static_cast<int64_t>(normed.size())}},
+                                 .weight = weights_->lm_head,
+                                 .output = {logits.data(), {1, config().vocab_size}},
+                                 .compute = kernels::ComputeDType::kF32}),
+      "logits");
   return logits;
 }
 
@@ -298,7 +314,8 @@ std::vector<std::vector<float>> ParityRun::TemplatePrefix(bool values) {
     std::vector<float>& rows = layers.emplace_back();
     for (size_t row = 0; row < ids.size(); ++row) {
       for (int64_t head = 0; head < c.num_kv_heads; ++head) {
-        const int64_t at = ((values ? c.num_kv_heads : 0) + head) * prefix->shape.rows_per_page + static_cast<int64_t>(row);
+        const int64_t at = ((values ? c.num_kv_heads : 0) + head) * prefix->shape.rows_per_page +
+                           static_cast<int64_t>(row);
         std::vector<float> one(static_cast<size_t>(c.head_dim));
         std::memcpy(one.data(), pages.data() + static_cast<size_t>(at * c.head_dim) * sizeof(float),
                     one.size() * sizeof(float));

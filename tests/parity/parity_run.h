@@ -17,11 +17,12 @@ namespace msa::parity {
 // What one round of the production path computed.
 struct RecordedRound {
   std::vector<int32_t> token_ids, positions, routed_rows;
-  std::map<int, std::vector<float>> router_query;      // [MSA layer index] -> [routed rows, W]
-  std::map<int64_t, std::map<int64_t, std::vector<float>>> hidden;  // [layer][row] -> [M]; rows count from the prompt's first
-  std::vector<std::vector<float>> logits;              // one per choice
-  std::vector<int32_t> greedy;                         // the model's own choice each time
-  std::map<int64_t, std::vector<uint32_t>> selected;   // [layer] numbers, best first
+  std::map<int, std::vector<float>> router_query;  // [MSA layer index] -> [routed rows, W]
+  std::map<int64_t, std::map<int64_t, std::vector<float>>>
+      hidden;  // [layer][row] -> [M]; rows count from the prompt's first
+  std::vector<std::vector<float>> logits;             // one per choice
+  std::vector<int32_t> greedy;                        // the model's own choice each time
+  std::map<int64_t, std::vector<uint32_t>> selected;  // [layer] numbers, best first
 };
 
 // One forced or free run through the engine.
@@ -38,18 +39,21 @@ class ParityRun : private engine::ForwardProbe {
   ~ParityRun() override;
 
   // Forces `script` as the model's tokens; greedy once it is used up. Free citations.
-  RecordedRun Run(const std::string& question, std::vector<int32_t> script, int32_t max_retrieval_tokens,
-                  int32_t max_answer_tokens);
+  RecordedRun Run(const std::string& question, std::vector<int32_t> script,
+                  int32_t max_retrieval_tokens, int32_t max_answer_tokens);
   // Greedy runs of all questions at once, unobserved: selections per round and layer, and answers.
-  std::vector<RecordedRun> RunTogether(const std::vector<std::string>& questions, int32_t max_tokens);
+  std::vector<RecordedRun> RunTogether(const std::vector<std::string>& questions,
+                                       int32_t max_tokens);
 
-  // Scores of all documents in the order of golden.json, from recorded router queries, over all shards.
+  // Scores of all documents in the order of golden.json, from recorded router queries, over all
+  // shards.
   std::vector<float> Scores(int msa_index, const std::vector<float>& router_query);
   // A stored array of all documents: "k", "v" or "kr", [chunks, kv_width].
   std::vector<float> Stored(int msa_index, const std::string& part);
 
   std::vector<float> FinalNorm(const std::vector<float>& hidden);
-  std::vector<float> Logits(const std::vector<float>& hidden);  // of an un-normed final hidden state
+  std::vector<float> Logits(
+      const std::vector<float>& hidden);  // of an un-normed final hidden state
   const engine::ModelConfig& config() const { return engine_->info().model; }
   std::vector<std::vector<float>> TemplatePrefix(bool values);  // [layer] -> [rows, kv_width]
 
@@ -58,10 +62,12 @@ class ParityRun : private engine::ForwardProbe {
   void OnPrompt(absl::Span<const int32_t> token_ids, absl::Span<const int32_t> positions,
                 absl::Span<const int32_t> routed_rows) override;
   void OnRouterQuery(int msa_index, kernels::HostView<const float, 2> router_query) override;
-  void OnHidden(int64_t layer, int64_t first_row, kernels::HostView<const float, 2> hidden) override;
+  void OnHidden(int64_t layer, int64_t first_row,
+                kernels::HostView<const float, 2> hidden) override;
   void OnLogits(kernels::HostView<const float, 1> logits) override;
   RecordedRun Collect(engine::GenerateStream* stream);
-  std::unique_ptr<engine::GenerateStream> Ask(const std::string& question, int32_t max_retrieval_tokens,
+  std::unique_ptr<engine::GenerateStream> Ask(const std::string& question,
+                                              int32_t max_retrieval_tokens,
                                               int32_t max_answer_tokens);
 
   const GoldenData& data_;

@@ -1,6 +1,6 @@
-// Compares the engine with golden data: msa_parity_test --golden DIR [--tokenizer DIR] [gtest flags]. Every case runs from
-// each checkpoint of the directory with 1, 2 and 3 shards, in f32. The limits are five to ten times the error of plain f32
-// arithmetic against the f64 data.
+// Compares the engine with golden data: msa_parity_test --golden DIR [--tokenizer DIR] [gtest
+// flags]. Every case runs from each checkpoint of the directory with 1, 2 and 3 shards, in f32. The
+// limits are five to ten times the error of plain f32 arithmetic against the f64 data.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -18,7 +18,8 @@ namespace {
 
 constexpr double kRouterKeyLimit = 2e-5, kKeyLimit = 1e-4, kValueLimit = 5e-5, kScoreLimit = 5e-6;
 constexpr double kHiddenLimit = 2e-4, kLogitLimit = 1e-4;
-constexpr double kDecisiveGap = 1e-3;  // greedy tokens are compared where the two best logits are further apart
+constexpr double kDecisiveGap =
+    1e-3;  // greedy tokens are compared where the two best logits are further apart
 
 GoldenData* g_data = nullptr;
 std::string g_tokenizer_dir;
@@ -37,7 +38,8 @@ std::vector<Configuration> Configurations() {
 }
 
 std::string NameOf(const Configuration& configuration) {
-  return configuration.checkpoint.substr(configuration.checkpoint.rfind('/') + 1) + ", " + std::to_string(configuration.num_shards) + " shards";
+  return configuration.checkpoint.substr(configuration.checkpoint.rfind('/') + 1) + ", " +
+         std::to_string(configuration.num_shards) + " shards";
 }
 
 std::string LayerName(int64_t layer) { return "layer" + std::to_string(layer); }
@@ -46,8 +48,10 @@ void ExpectClose(const std::string& tensor, const std::vector<float>& computed, 
   EXPECT_LE(LargestDifference(g_data->Tensor(tensor), computed), limit) << tensor;
 }
 
-// The prompt's part of a round: ids, positions, routed rows, scores, selections in order, the last row's final state.
-void CheckPrefill(ParityRun* run, const std::string& key, const nlohmann::json& golden, const RecordedRound& round) {
+// The prompt's part of a round: ids, positions, routed rows, scores, selections in order, the last
+// row's final state.
+void CheckPrefill(ParityRun* run, const std::string& key, const nlohmann::json& golden,
+                  const RecordedRound& round) {
   EXPECT_EQ(round.token_ids, golden["token_ids"].get<std::vector<int32_t>>()) << key;
   EXPECT_EQ(round.positions, golden["positions"].get<std::vector<int32_t>>()) << key;
   std::vector<int32_t> routed;
@@ -58,13 +62,16 @@ void CheckPrefill(ParityRun* run, const std::string& key, const nlohmann::json& 
   const engine::ModelConfig& c = run->config();
   for (size_t i = 0; i < c.msa_layers.size(); ++i) {
     const int64_t layer = c.msa_layers[i];
-    const std::vector<float> scores = run->Scores(static_cast<int>(i), round.router_query.at(static_cast<int>(i)));
+    const std::vector<float> scores =
+        run->Scores(static_cast<int>(i), round.router_query.at(static_cast<int>(i)));
     ExpectClose(key + "." + LayerName(layer) + ".scores", scores, kScoreLimit);
-    EXPECT_EQ(round.selected.at(layer), golden["selected"][std::to_string(layer)].get<std::vector<uint32_t>>())
+    EXPECT_EQ(round.selected.at(layer),
+              golden["selected"][std::to_string(layer)].get<std::vector<uint32_t>>())
         << key << " " << LayerName(layer);
   }
   const auto last = static_cast<int64_t>(golden["token_ids"].size()) - 1;
-  ExpectClose(key + ".hidden", run->FinalNorm(round.hidden.at(c.num_layers - 1).at(last)), kHiddenLimit);
+  ExpectClose(key + ".hidden", run->FinalNorm(round.hidden.at(c.num_layers - 1).at(last)),
+              kHiddenLimit);
 }
 
 TEST(Parity, StoredMemoryEqualsTheReference) {
@@ -78,7 +85,8 @@ TEST(Parity, StoredMemoryEqualsTheReference) {
       ExpectClose(stage1 + "v", run.Stored(static_cast<int>(i), "v"), kValueLimit);
       ExpectClose(stage1 + "kr", run.Stored(static_cast<int>(i), "kr"), kRouterKeyLimit);
     }
-    const auto keys = run.TemplatePrefix(/*values=*/false), values = run.TemplatePrefix(/*values=*/true);
+    const auto keys = run.TemplatePrefix(/*values=*/false),
+               values = run.TemplatePrefix(/*values=*/true);
     for (size_t layer = 0; layer < keys.size(); ++layer) {
       ExpectClose("template.layer" + std::to_string(layer) + ".k", keys[layer], kKeyLimit);
       ExpectClose("template.layer" + std::to_string(layer) + ".v", values[layer], kValueLimit);
@@ -97,7 +105,8 @@ TEST(Parity, QuestionsRouteAndContinueAsTheReference) {
       const auto& question = questions[i];
       const std::string key = "q" + std::to_string(i);
       const auto greedy = question["greedy_ids"].get<std::vector<int32_t>>();
-      const RecordedRun recorded = run.Run(question["text"], {}, static_cast<int32_t>(greedy.size()) + 1, 1);
+      const RecordedRun recorded =
+          run.Run(question["text"], {}, static_cast<int32_t>(greedy.size()) + 1, 1);
       ASSERT_TRUE(recorded.status.ok()) << recorded.status;
       ASSERT_FALSE(recorded.rounds.empty());
       const RecordedRound& round = recorded.rounds[0];
@@ -121,7 +130,8 @@ TEST(Parity, QuestionsRouteAndContinueAsTheReference) {
       for (size_t m = 0; m < c.msa_layers.size(); ++m) {
         const std::string name = key + "." + LayerName(c.msa_layers[m]) + ".router_q";
         if (!g_data->Has(name) || c.head_reduce != kernels::HeadReduce::kMean) continue;
-        // Stored per head; ours are summed over the heads of a KV head and divided by the number of heads.
+        // Stored per head; ours are summed over the heads of a KV head and divided by the number of
+        // heads.
         const std::vector<float> heads = g_data->Tensor(name);
         const auto rows = heads.size() / static_cast<size_t>(c.query_width());
         const auto group = static_cast<size_t>(c.num_query_heads / c.num_kv_heads);
@@ -133,7 +143,9 @@ TEST(Parity, QuestionsRouteAndContinueAsTheReference) {
           summed[row * static_cast<size_t>(c.kv_width()) + head / group * d + h % d] +=
               heads[h] / static_cast<float>(c.num_query_heads);
         }
-        EXPECT_LE(LargestDifference(summed, round.router_query.at(static_cast<int>(m))), kRouterKeyLimit) << name;
+        EXPECT_LE(LargestDifference(summed, round.router_query.at(static_cast<int>(m))),
+                  kRouterKeyLimit)
+            << name;
       }
       // A marker or eos among the greedy tokens ends the round, and with it the comparison.
       for (size_t t = 0; t < std::min(greedy.size(), round.greedy.size()); ++t, ++greedy_tokens) {
@@ -156,12 +168,15 @@ TEST(Parity, QuestionsTogetherSelectAndWriteAsAlone) {
   for (size_t i = 0; i < runs.size(); ++i) {
     ASSERT_TRUE(runs[i].status.ok()) << runs[i].status;
     for (const auto& [layer, numbers] : g_data->golden()["questions"][i]["selected"].items()) {
-      EXPECT_EQ(runs[i].rounds.at(0).selected.at(std::stoll(layer)), numbers.get<std::vector<uint32_t>>()) << i;
+      EXPECT_EQ(runs[i].rounds.at(0).selected.at(std::stoll(layer)),
+                numbers.get<std::vector<uint32_t>>())
+          << i;
     }
   }
 }
 
-// One forced run: what the model "writes" is the golden file's, and what it would have chosen itself is compared.
+// One forced run: what the model "writes" is the golden file's, and what it would have chosen
+// itself is compared.
 void CheckForcedRun(ParityRun* run, const nlohmann::json& forced, bool causal, int* compared) {
   const std::string name = forced["name"];
   SCOPED_TRACE(name + (causal ? ", causal answer block" : ", full answer block"));
@@ -173,11 +188,14 @@ void CheckForcedRun(ParityRun* run, const nlohmann::json& forced, bool causal, i
     if (causal && round.contains("fed_ids_causal_free_run")) {
       const auto& block = round["answer_block"];
       fed.resize(block["first"].get<size_t>() + block["count"].get<size_t>());
-      for (int32_t id : round["fed_ids_causal_free_run"].get<std::vector<int32_t>>()) fed.push_back(id);
+      for (int32_t id : round["fed_ids_causal_free_run"].get<std::vector<int32_t>>())
+        fed.push_back(id);
     }
     for (size_t i = 0; i < fed.size(); ++i) {
-      const bool in_block = round.contains("answer_block") && i >= round["answer_block"]["first"].get<size_t>() &&
-                            i < round["answer_block"]["first"].get<size_t>() + round["answer_block"]["count"].get<size_t>();
+      const bool in_block = round.contains("answer_block") &&
+                            i >= round["answer_block"]["first"].get<size_t>() &&
+                            i < round["answer_block"]["first"].get<size_t>() +
+                                    round["answer_block"]["count"].get<size_t>();
       if (!in_block) script.push_back(fed[i]);
     }
     most = std::max(most, static_cast<int32_t>(fed.size()) + 2);
@@ -203,14 +221,16 @@ void CheckForcedRun(ParityRun* run, const nlohmann::json& forced, bool causal, i
     }
     std::map<size_t, nlohmann::json> expected;
     for (const auto& choice : golden["greedy_after"]) {
-      if (!causal || !has_block || choice["fed"].get<size_t>() <= first) expected[choice["fed"]] = choice;
+      if (!causal || !has_block || choice["fed"].get<size_t>() <= first)
+        expected[choice["fed"]] = choice;
     }
     if (causal && has_block) {
       for (const auto& choice : golden["greedy_after_causal"]) expected[choice["fed"]] = choice;
     }
     for (const auto& [fed, choice] : expected) {
       if (choice["gap"].get<double>() <= kDecisiveGap) continue;
-      // After `fed` tokens the last row is the prompt's last plus `fed`; every row's final state was recorded.
+      // After `fed` tokens the last row is the prompt's last plus `fed`; every row's final state
+      // was recorded.
       const auto& rows = round.hidden.at(last_layer);
       const auto at = rows.find(prompt_rows - 1 + static_cast<int64_t>(fed));
       if (at == rows.end()) {
@@ -230,13 +250,14 @@ void CheckForcedRun(ParityRun* run, const nlohmann::json& forced, bool causal, i
 void CheckForcedRuns(bool causal) {
   for (const Configuration& configuration : Configurations()) {
     SCOPED_TRACE(NameOf(configuration));
-    const std::string checkpoint =
-        CheckpointWith(configuration.checkpoint, {{"answer_block_mask", causal ? "causal" : "full"}}, "mask");
+    const std::string checkpoint = CheckpointWith(
+        configuration.checkpoint, {{"answer_block_mask", causal ? "causal" : "full"}}, "mask");
     ParityRun run(*g_data, checkpoint, configuration.num_shards);
     int compared = 0;
-    for (const auto& forced : g_data->generation()["cases"]) CheckForcedRun(&run, forced, causal, &compared);
-    std::printf("%s, %s answer block: %d greedy tokens agree\n", NameOf(configuration).c_str(), causal ? "causal" : "full",
-                compared);
+    for (const auto& forced : g_data->generation()["cases"])
+      CheckForcedRun(&run, forced, causal, &compared);
+    std::printf("%s, %s answer block: %d greedy tokens agree\n", NameOf(configuration).c_str(),
+                causal ? "causal" : "full", compared);
     EXPECT_GT(compared, 0);
   }
 }
@@ -255,7 +276,8 @@ TEST(Parity, RoutingVariantsEqualTheReference) {
       SCOPED_TRACE(NameOf(configuration) + ", " + name);
       nlohmann::json settings = variant["msa_config"];
       settings["similarity_rule"] = "literal";
-      ParityRun run(*g_data, CheckpointWith(configuration.checkpoint, settings, name), configuration.num_shards);
+      ParityRun run(*g_data, CheckpointWith(configuration.checkpoint, settings, name),
+                    configuration.num_shards);
       const engine::ModelConfig& c = run.config();
       for (const auto& golden : variant["questions"]) {
         const auto q = golden["question"].get<size_t>();
@@ -269,14 +291,18 @@ TEST(Parity, RoutingVariantsEqualTheReference) {
           const std::string tensor = key + "." + LayerName(layer) + ".scores";
           const std::vector<float> expected = g_data->Tensor(tensor);
           double scale = 1;
-          for (float value : expected) scale = std::max(scale, static_cast<double>(std::abs(value)));
-          const std::vector<float> scores = run.Scores(static_cast<int>(i), round.router_query.at(static_cast<int>(i)));
+          for (float value : expected)
+            scale = std::max(scale, static_cast<double>(std::abs(value)));
+          const std::vector<float> scores =
+              run.Scores(static_cast<int>(i), round.router_query.at(static_cast<int>(i)));
           EXPECT_LE(LargestDifference(expected, scores) / scale, kScoreLimit) << tensor;
-          EXPECT_EQ(round.selected.at(layer), golden["selected"][std::to_string(layer)].get<std::vector<uint32_t>>())
+          EXPECT_EQ(round.selected.at(layer),
+                    golden["selected"][std::to_string(layer)].get<std::vector<uint32_t>>())
               << tensor;
         }
         const auto last = static_cast<int64_t>(round.token_ids.size()) - 1;
-        ExpectClose(key + ".hidden", run.FinalNorm(round.hidden.at(c.num_layers - 1).at(last)), kHiddenLimit);
+        ExpectClose(key + ".hidden", run.FinalNorm(round.hidden.at(c.num_layers - 1).at(last)),
+                    kHiddenLimit);
       }
     }
   }
@@ -296,7 +322,9 @@ TEST(Parity, TokenizerEqualsTheReference) {
       const auto vector = nlohmann::json::parse(line);
       const auto ids = vector["ids"].get<std::vector<int32_t>>();
       EXPECT_EQ((*tokenizer)->EncodeTemplate(vector["text"].get<std::string>()), ids) << line;
-      EXPECT_EQ((*tokenizer)->Decode(ids, /*skip_special=*/false), vector["decoded"].get<std::string>()) << line;
+      EXPECT_EQ((*tokenizer)->Decode(ids, /*skip_special=*/false),
+                vector["decoded"].get<std::string>())
+          << line;
     }
     std::printf("%s: %d texts agree\n", file, count);
     EXPECT_GT(count, 0);
@@ -316,7 +344,9 @@ int main(int argc, char** argv) {
     } else if (flag == "--tokenizer" && i + 1 < argc) {
       msa::parity::g_tokenizer_dir = argv[++i];
     } else {
-      std::fprintf(stderr, "unknown argument %s\nusage: msa_parity_test --golden DIR [--tokenizer DIR]\n", argv[i]);
+      std::fprintf(stderr,
+                   "unknown argument %s\nusage: msa_parity_test --golden DIR [--tokenizer DIR]\n",
+                   argv[i]);
       return 2;
     }
   }

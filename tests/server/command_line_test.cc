@@ -22,7 +22,8 @@ std::string WriteFile(const std::string& name, const std::string& text) {
   return path;
 }
 
-std::string ErrorOf(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {}) {
+std::string ErrorOf(const std::vector<std::string>& arguments,
+                    const std::vector<std::string>& environment = {}) {
   const auto parsed = ParseCommandLine(arguments, environment);
   EXPECT_FALSE(parsed.ok());
   const std::string message(parsed.status().message());
@@ -31,8 +32,10 @@ std::string ErrorOf(const std::vector<std::string>& arguments, const std::vector
 }
 
 TEST(CommandLine, FlagBeatsEnvironmentBeatsFileBeatsDefault) {
-  const std::string file = WriteFile("precedence.yaml", "listen:\n  port: 1001\n  host: 127.0.0.9\nmemory:\n  shards: 3\n");
-  const std::vector<std::string> environment = {"MSA_LISTEN__PORT=1002", "MSA_MEMORY__SHARDS=4", "OTHER=1"};
+  const std::string file = WriteFile(
+      "precedence.yaml", "listen:\n  port: 1001\n  host: 127.0.0.9\nmemory:\n  shards: 3\n");
+  const std::vector<std::string> environment = {"MSA_LISTEN__PORT=1002", "MSA_MEMORY__SHARDS=4",
+                                                "OTHER=1"};
 
   const auto defaults = ParseCommandLine({}, {});
   ASSERT_TRUE(defaults.ok());
@@ -63,10 +66,12 @@ TEST(CommandLine, EveryOptionCanBeSetInAllThreeWays) {
     EXPECT_TRUE(flags.insert(option.flag).second) << option.flag;
     const std::string value = option.placeholder.empty() ? "true" : option.get(ServerOptions{});
     if (value.empty()) continue;
-    const std::string file = WriteFile("one.yaml", absl::StrCat(option.section, ":\n  ", option.key, ": ", value, "\n"));
+    const std::string file =
+        WriteFile("one.yaml", absl::StrCat(option.section, ":\n  ", option.key, ": ", value, "\n"));
     const auto by_file = ParseCommandLine({"--config", file}, {});
     EXPECT_TRUE(by_file.ok()) << by_file.status();
-    const auto by_environment = ParseCommandLine({}, {absl::StrCat(option.environment_name(), "=", value)});
+    const auto by_environment =
+        ParseCommandLine({}, {absl::StrCat(option.environment_name(), "=", value)});
     EXPECT_TRUE(by_environment.ok()) << by_environment.status();
     const auto by_flag = option.placeholder.empty() ? ParseCommandLine({option.flag}, {})
                                                     : ParseCommandLine({option.flag, value}, {});
@@ -80,17 +85,21 @@ TEST(CommandLine, UnknownNamesComeWithTheNearestKnownOne) {
   EXPECT_EQ(ErrorOf({"--shard=2"}), "unknown flag --shard; did you mean --shards?");
   EXPECT_EQ(ErrorOf({"--xyzzyxyzzy"}), "unknown flag --xyzzyxyzzy");
   const std::string file = WriteFile("typo.yaml", "listen:\n  prot: 5\n");
-  EXPECT_EQ(ErrorOf({"--config", file}), file + ": unknown key listen.prot; did you mean listen.port?");
+  EXPECT_EQ(ErrorOf({"--config", file}),
+            file + ": unknown key listen.prot; did you mean listen.port?");
   EXPECT_EQ(ErrorOf({}, {"MSA_LISTEN__PROT=5"}),
             "unknown environment variable MSA_LISTEN__PROT; did you mean MSA_LISTEN__PORT?");
 }
 
 TEST(CommandLine, VariablesOfOtherProgramsAreIgnored) {
-  EXPECT_TRUE(ParseCommandLine({}, {"MSA_SERVER=localhost:1", "XMSA_LISTEN__PROT=1", "MSA_=", "PATH=/bin"}).ok());
+  EXPECT_TRUE(
+      ParseCommandLine({}, {"MSA_SERVER=localhost:1", "XMSA_LISTEN__PROT=1", "MSA_=", "PATH=/bin"})
+          .ok());
 }
 
 TEST(CommandLine, WrongValuesSayWhatIsAllowed) {
-  EXPECT_EQ(ErrorOf({"--port", "99999"}), "--port is \"99999\"; allowed: a whole number from 0 to 65535");
+  EXPECT_EQ(ErrorOf({"--port", "99999"}),
+            "--port is \"99999\"; allowed: a whole number from 0 to 65535");
   EXPECT_EQ(ErrorOf({"--port", "-1"}), "--port is \"-1\"; allowed: a whole number from 0 to 65535");
   EXPECT_EQ(ErrorOf({"--shards", "0"}), "--shards is \"0\"; allowed: a whole number from 1 to 64");
   EXPECT_EQ(ErrorOf({"--compute-dtype", "f64"}), "--compute-dtype is \"f64\"; allowed: bf16, f32");
@@ -103,18 +112,23 @@ TEST(CommandLine, WrongValuesSayWhatIsAllowed) {
 }
 
 TEST(CommandLine, FilesThatAreNotSectionsOfKeysAreRefusedByLine) {
-  EXPECT_THAT(ErrorOf({"--config", "/nonexistent.yaml"}), HasSubstr("cannot read /nonexistent.yaml"));
-  EXPECT_THAT(ErrorOf({"--config", WriteFile("a.yaml", "listen: 5\n")}), HasSubstr("a.yaml:1: listen must hold"));
+  EXPECT_THAT(ErrorOf({"--config", "/nonexistent.yaml"}),
+              HasSubstr("cannot read /nonexistent.yaml"));
+  EXPECT_THAT(ErrorOf({"--config", WriteFile("a.yaml", "listen: 5\n")}),
+              HasSubstr("a.yaml:1: listen must hold"));
   EXPECT_THAT(ErrorOf({"--config", WriteFile("b.yaml", "listen:\n  port: [1, 2]\n")}),
               HasSubstr("b.yaml:2: listen.port must have one value"));
-  EXPECT_THAT(ErrorOf({"--config", WriteFile("c.yaml", "listen:\n  port: 1\n bad\n")}), HasSubstr("not YAML"));
+  EXPECT_THAT(ErrorOf({"--config", WriteFile("c.yaml", "listen:\n  port: 1\n bad\n")}),
+              HasSubstr("not YAML"));
   EXPECT_THAT(ErrorOf({"--config", WriteFile("d.yaml", "- 1\n")}), HasSubstr("sections"));
   EXPECT_TRUE(ParseCommandLine({"--config", WriteFile("e.yaml", "")}, {}).ok());
 }
 
 TEST(CommandLine, PrintedConfigurationReadsBackTheSame) {
-  const auto first = ParseCommandLine({"--model", "a dir: #1", "--kv-bytes", "3MiB", "--drain-grace", "1m30s", "--no-reflection",
-                                       "--print-config"}, {});
+  const auto first =
+      ParseCommandLine({"--model", "a dir: #1", "--kv-bytes", "3MiB", "--drain-grace", "1m30s",
+                        "--no-reflection", "--print-config"},
+                       {});
   ASSERT_TRUE(first.ok());
   EXPECT_EQ(first->action, CommandLine::Action::kPrintConfig);
   const std::string text = FormatConfig(*first);
@@ -149,7 +163,8 @@ TEST(Options, AddressesThatOthersReachNeedASwitch) {
   options.memory.data_dir = "d";
   for (const char* host : {"0.0.0.0", "::", "10.1.2.3"}) {
     options.listen.host = host;
-    EXPECT_THAT(std::string(CheckOptions(options).message()), HasSubstr("--allow-insecure-remote")) << host;
+    EXPECT_THAT(std::string(CheckOptions(options).message()), HasSubstr("--allow-insecure-remote"))
+        << host;
   }
   options.listen.allow_insecure_remote = true;
   EXPECT_TRUE(CheckOptions(options).ok());
@@ -159,14 +174,17 @@ TEST(Options, AddressesThatOthersReachNeedASwitch) {
     EXPECT_TRUE(CheckOptions(options).ok()) << host;
   }
   options.observability.metrics_host = "0.0.0.0";
-  EXPECT_THAT(std::string(CheckOptions(options).message()), HasSubstr("observability.metrics_host"));
+  EXPECT_THAT(std::string(CheckOptions(options).message()),
+              HasSubstr("observability.metrics_host"));
   options.observability.metrics = false;
   EXPECT_TRUE(CheckOptions(options).ok());
 }
 
 TEST(Options, EngineGetsWhatWasSet) {
-  const auto parsed = ParseCommandLine({"--model", "m", "--data-dir", "d", "--shards", "3", "--compute-dtype", "f32",
-                                        "--bank-dtype", "f32", "--max-document-bytes", "1MiB", "--device", "cuda"}, {});
+  const auto parsed = ParseCommandLine(
+      {"--model", "m", "--data-dir", "d", "--shards", "3", "--compute-dtype", "f32", "--bank-dtype",
+       "f32", "--max-document-bytes", "1MiB", "--device", "cuda"},
+      {});
   ASSERT_TRUE(parsed.ok());
   const engine::EngineOptions options = ToEngineOptions(parsed->options);
   EXPECT_EQ(options.model_dir, "m");
@@ -179,7 +197,8 @@ TEST(Options, EngineGetsWhatWasSet) {
 }
 
 TEST(OptionValue, BytesReadBackAsWritten) {
-  for (const int64_t bytes : {int64_t{0}, int64_t{1}, int64_t{1023}, int64_t{1024}, int64_t{3} << 20, (int64_t{5} << 30) + 1}) {
+  for (const int64_t bytes : {int64_t{0}, int64_t{1}, int64_t{1023}, int64_t{1024},
+                              int64_t{3} << 20, (int64_t{5} << 30) + 1}) {
     EXPECT_EQ(ParseBytes(FormatBytes(bytes), 0, INT64_MAX).value(), bytes);
   }
   EXPECT_FALSE(ParseBytes("9999999999TiB", 0, INT64_MAX).ok());

@@ -81,7 +81,8 @@ engine::IngestResult FakeBank::Store(engine::DocumentInput document, engine::Ing
                     found->second.metadata == document.metadata;
   if (found != documents_.end() && !same && mode == engine::IngestMode::kInsert) {
     result.status = kernels::WithDetail(
-        absl::AlreadyExistsError(absl::StrCat("document \"", document.id, "\" is there already, with another text")),
+        absl::AlreadyExistsError(
+            absl::StrCat("document \"", document.id, "\" is there already, with another text")),
         {.reason = "DOCUMENT_EXISTS",
          .field = "document.document_id",
          .metadata = {{"bank", name_}, {"document_id", document.id}},
@@ -113,7 +114,8 @@ engine::IngestResult FakeBank::Store(engine::DocumentInput document, engine::Ing
   return result;
 }
 
-void FakeBank::Ingest(engine::DocumentInput document, engine::IngestMode mode, engine::AcknowledgeAt, IngestDone done) {
+void FakeBank::Ingest(engine::DocumentInput document, engine::IngestMode mode,
+                      engine::AcknowledgeAt, IngestDone done) {
   const std::lock_guard lock(mutex_);
   answers_.emplace_back(std::move(done), Store(std::move(document), mode));
   wake_.notify_all();
@@ -122,7 +124,8 @@ void FakeBank::Ingest(engine::DocumentInput document, engine::IngestMode mode, e
 void FakeBank::Work() {
   std::unique_lock lock(mutex_);
   while (true) {
-    wake_.wait(lock, [this] { return stopping_ || (!answers_.empty() && (!holding_ || release_ > 0)); });
+    wake_.wait(lock,
+               [this] { return stopping_ || (!answers_.empty() && (!holding_ || release_ > 0)); });
     if (stopping_) return;
     const bool newest_first = holding_;
     auto [done, result] = std::move(newest_first ? answers_.back() : answers_.front());
@@ -155,18 +158,20 @@ absl::StatusOr<engine::DocumentInfo> FakeBank::Get(const std::string& id, bool w
   const std::lock_guard lock(mutex_);
   const auto found = documents_.find(id);
   if (found == documents_.end()) {
-    return kernels::WithDetail(absl::NotFoundError(absl::StrCat("bank \"", name_, "\" has no document \"", id, "\"")),
-                               {.reason = "DOCUMENT_NOT_FOUND",
-                                .field = "",
-                                .metadata = {{"bank", name_}, {"document_id", id}},
-                                .retry_after = {}});
+    return kernels::WithDetail(
+        absl::NotFoundError(absl::StrCat("bank \"", name_, "\" has no document \"", id, "\"")),
+        {.reason = "DOCUMENT_NOT_FOUND",
+         .field = "",
+         .metadata = {{"bank", name_}, {"document_id", id}},
+         .retry_after = {}});
   }
   engine::DocumentInfo info = found->second;
   if (!with_text) info.text.clear();
   return info;
 }
 
-absl::StatusOr<std::vector<engine::DocumentInfo>> FakeBank::List(const std::string& after_id, int64_t limit,
+absl::StatusOr<std::vector<engine::DocumentInfo>> FakeBank::List(const std::string& after_id,
+                                                                 int64_t limit,
                                                                  bool with_text) const {
   const std::lock_guard lock(mutex_);
   std::vector<engine::DocumentInfo> listed;
@@ -178,7 +183,8 @@ absl::StatusOr<std::vector<engine::DocumentInfo>> FakeBank::List(const std::stri
   return listed;
 }
 
-absl::StatusOr<std::vector<engine::DocumentInfo>> FakeBank::Read(absl::Span<const uint32_t>, const engine::BankPin&,
+absl::StatusOr<std::vector<engine::DocumentInfo>> FakeBank::Read(absl::Span<const uint32_t>,
+                                                                 const engine::BankPin&,
                                                                  bool) const {
   return absl::UnimplementedError("the server reads documents by id only");
 }
@@ -186,7 +192,8 @@ absl::StatusOr<std::vector<engine::DocumentInfo>> FakeBank::Read(absl::Span<cons
 std::unique_ptr<engine::BankPin> FakeBank::Pin() { return nullptr; }
 
 const engine::Shard& FakeBank::shard(int) const {
-  kernels::CheckFailed("shard", "the server never asks for shards", std::source_location::current());
+  kernels::CheckFailed("shard", "the server never asks for shards",
+                       std::source_location::current());
 }
 
 }  // namespace msa::server

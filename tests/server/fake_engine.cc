@@ -7,8 +7,9 @@ namespace msa::server {
 namespace {
 
 absl::Status BankError(absl::Status status, const std::string& reason, const std::string& bank) {
-  return kernels::WithDetail(std::move(status),
-                             {.reason = reason, .field = "", .metadata = {{"bank", bank}}, .retry_after = {}});
+  return kernels::WithDetail(
+      std::move(status),
+      {.reason = reason, .field = "", .metadata = {{"bank", bank}}, .retry_after = {}});
 }
 
 }  // namespace
@@ -64,10 +65,12 @@ void FakeAnswer::End(absl::Status status) {
 
 bool FakeAnswer::WaitUntilCancelled(absl::Duration timeout) const {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, absl::ToChronoMilliseconds(timeout), [this] { return cancelled_.load(); });
+  return changed_.wait_for(lock, absl::ToChronoMilliseconds(timeout),
+                           [this] { return cancelled_.load(); });
 }
 
-FakeEngine::FakeEngine(const engine::EngineOptions& options, engine::EngineObserver* observer) : observer_(observer) {
+FakeEngine::FakeEngine(const engine::EngineOptions& options, engine::EngineObserver* observer)
+    : observer_(observer) {
   info_.options = options;
   info_.model.name = "fake";
   info_.model.hidden_size = 64;
@@ -161,11 +164,12 @@ engine::MemoryUsage FakeEngine::memory_usage() const {
   return usage;
 }
 
-absl::StatusOr<std::shared_ptr<engine::Bank>> FakeEngine::CreateBank(const std::string& name,
-                                                                     const engine::BankSettings& settings) {
+absl::StatusOr<std::shared_ptr<engine::Bank>> FakeEngine::CreateBank(
+    const std::string& name, const engine::BankSettings& settings) {
   const std::lock_guard lock(mutex_);
   if (banks_.contains(name)) {
-    return BankError(absl::AlreadyExistsError(absl::StrCat("bank \"", name, "\" is there already")), "BANK_EXISTS", name);
+    return BankError(absl::AlreadyExistsError(absl::StrCat("bank \"", name, "\" is there already")),
+                     "BANK_EXISTS", name);
   }
   auto bank = std::make_shared<FakeBank>(name, settings);
   banks_[name] = bank;
@@ -176,7 +180,8 @@ absl::StatusOr<std::shared_ptr<engine::Bank>> FakeEngine::GetBank(const std::str
   const std::lock_guard lock(mutex_);
   const auto found = banks_.find(name);
   if (found != banks_.end()) return std::shared_ptr<engine::Bank>(found->second);
-  return BankError(absl::NotFoundError(absl::StrCat("there is no bank \"", name, "\"")), "BANK_NOT_FOUND", name);
+  return BankError(absl::NotFoundError(absl::StrCat("there is no bank \"", name, "\"")),
+                   "BANK_NOT_FOUND", name);
 }
 
 std::vector<engine::BankInfo> FakeEngine::ListBanks() const {
@@ -190,8 +195,9 @@ absl::Status FakeEngine::DeleteBank(const std::string& name, bool force) {
   absl::StatusOr<std::shared_ptr<engine::Bank>> bank = GetBank(name);
   if (!bank.ok()) return bank.status();
   if (!force && (*bank)->Stats().num_documents > 0) {
-    return BankError(absl::FailedPreconditionError("the bank has documents; say force to delete them too"),
-                     "BANK_NOT_EMPTY", name);
+    return BankError(
+        absl::FailedPreconditionError("the bank has documents; say force to delete them too"),
+        "BANK_NOT_EMPTY", name);
   }
   std::shared_ptr<FakeBank> removed;  // ends after the lock
   const std::lock_guard lock(mutex_);
@@ -206,8 +212,8 @@ absl::Status FakeEngine::CheckAdmission(const std::string& bank) const {
   return status;
 }
 
-absl::StatusOr<std::unique_ptr<engine::GenerateStream>> FakeEngine::Generate(engine::GenerateRequest request,
-                                                                             absl::AnyInvocable<void()> on_ready) {
+absl::StatusOr<std::unique_ptr<engine::GenerateStream>> FakeEngine::Generate(
+    engine::GenerateRequest request, absl::AnyInvocable<void()> on_ready) {
   absl::Status admitted = CheckAdmission(request.bank);
   if (!admitted.ok()) return admitted;
   auto state = std::make_shared<FakeAnswer>();
@@ -223,8 +229,8 @@ absl::StatusOr<std::unique_ptr<engine::GenerateStream>> FakeEngine::Generate(eng
   return stream;
 }
 
-absl::StatusOr<std::unique_ptr<engine::RequestHandle>> FakeEngine::Retrieve(engine::RetrieveRequest request,
-                                                                            RetrieveDone done) {
+absl::StatusOr<std::unique_ptr<engine::RequestHandle>> FakeEngine::Retrieve(
+    engine::RetrieveRequest request, RetrieveDone done) {
   absl::Status admitted = CheckAdmission(request.bank);
   if (!admitted.ok()) return admitted;
   {

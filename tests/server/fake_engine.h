@@ -17,19 +17,21 @@
 // An engine in memory without a model: banks are maps, answers are scripts.
 namespace msa::server {
 
-// Documents by id; a text of n bytes has n tokens and one chunk per 64. Ingests are answered on a thread of the bank, or, after
-// Hold, by Release.
+// Documents by id; a text of n bytes has n tokens and one chunk per 64. Ingests are answered on a
+// thread of the bank, or, after Hold, by Release.
 class FakeBank : public engine::Bank {
  public:
   FakeBank(std::string name, engine::BankSettings settings);
   ~FakeBank() override;
 
-  void Hold();                  // results wait
-  void Release(size_t count);   // gives the newest held results first, so that order is the reader's problem
-  void ReleaseAll();            // and stops holding
+  void Hold();  // results wait
+  void Release(
+      size_t count);  // gives the newest held results first, so that order is the reader's problem
+  void ReleaseAll();  // and stops holding
   size_t num_held() const;
   std::vector<std::string> accepted_ids() const;  // in the order of Ingest
-  std::function<absl::Status(const engine::DocumentInput&)> check;  // refuses documents; set before use
+  std::function<absl::Status(const engine::DocumentInput&)>
+      check;  // refuses documents; set before use
 
   engine::BankInfo Info() const override;
   engine::BankStats Stats() const override;
@@ -39,7 +41,8 @@ class FakeBank : public engine::Bank {
   absl::StatusOr<engine::DocumentInfo> Get(const std::string& id, bool with_text) const override;
   absl::StatusOr<std::vector<engine::DocumentInfo>> List(const std::string& after_id, int64_t limit,
                                                          bool with_text) const override;
-  absl::StatusOr<std::vector<engine::DocumentInfo>> Read(absl::Span<const uint32_t> numbers, const engine::BankPin& pin,
+  absl::StatusOr<std::vector<engine::DocumentInfo>> Read(absl::Span<const uint32_t> numbers,
+                                                         const engine::BankPin& pin,
                                                          bool with_text) const override;
   std::unique_ptr<engine::BankPin> Pin() override;
   int num_shards() const override { return 2; }
@@ -88,7 +91,8 @@ class FakeAnswer {
 
 class FakeEngine : public engine::Engine {
  public:
-  explicit FakeEngine(const engine::EngineOptions& options = {}, engine::EngineObserver* observer = nullptr);
+  explicit FakeEngine(const engine::EngineOptions& options = {},
+                      engine::EngineObserver* observer = nullptr);
 
   // What a question gets: by default the events of ScriptedAnswer, at once. Replace before use.
   std::function<void(const engine::GenerateRequest&, std::shared_ptr<FakeAnswer>)> answer;
@@ -107,13 +111,13 @@ class FakeEngine : public engine::Engine {
 
   const engine::EngineInfo& info() const override { return info_; }
   engine::MemoryUsage memory_usage() const override;
-  absl::StatusOr<std::shared_ptr<engine::Bank>> CreateBank(const std::string& name,
-                                                           const engine::BankSettings& settings) override;
+  absl::StatusOr<std::shared_ptr<engine::Bank>> CreateBank(
+      const std::string& name, const engine::BankSettings& settings) override;
   absl::StatusOr<std::shared_ptr<engine::Bank>> GetBank(const std::string& name) const override;
   std::vector<engine::BankInfo> ListBanks() const override;
   absl::Status DeleteBank(const std::string& name, bool force) override;
-  absl::StatusOr<std::unique_ptr<engine::GenerateStream>> Generate(engine::GenerateRequest request,
-                                                                   absl::AnyInvocable<void()> on_ready) override;
+  absl::StatusOr<std::unique_ptr<engine::GenerateStream>> Generate(
+      engine::GenerateRequest request, absl::AnyInvocable<void()> on_ready) override;
   absl::StatusOr<std::unique_ptr<engine::RequestHandle>> Retrieve(engine::RetrieveRequest request,
                                                                   RetrieveDone done) override;
   absl::StatusOr<engine::TokenCount> CountTokens(const std::string& text) const override;

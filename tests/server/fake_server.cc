@@ -1,7 +1,8 @@
-// msa-server on the in-memory engine: the whole program but the model, for tests of its process and of clients.
+// msa-server on the in-memory engine: the whole program but the model, for tests of its process and
+// of clients.
 //
-// The model directory "broken" cannot be opened; with a model directory "failing" the engine fails when the first question comes,
-// and with "slow" an answer never ends by itself.
+// The model directory "broken" cannot be opened; with a model directory "failing" the engine fails
+// when the first question comes, and with "slow" an answer never ends by itself.
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -27,7 +28,8 @@ absl::StatusOr<std::unique_ptr<msa::engine::Engine>> Open(const msa::engine::Eng
     };
   }
   if (options.model_dir == "slow") {
-    engine->answer = [](const msa::engine::GenerateRequest&, const std::shared_ptr<msa::server::FakeAnswer>& answer) {
+    engine->answer = [](const msa::engine::GenerateRequest&,
+                        const std::shared_ptr<msa::server::FakeAnswer>& answer) {
       answer->Push(msa::engine::StartedEvent{});
     };
   }
@@ -38,9 +40,10 @@ absl::StatusOr<std::unique_ptr<msa::engine::Engine>> Open(const msa::engine::Eng
 
 int main(int argc, char** argv) {
   return msa::server::RunServer(
-      argc, argv, {.open = Open, .check_model = CheckModel, .limit_instruction_set = [](std::string_view name) {
-                     if (name == "avx2") return absl::OkStatus();
-                     return absl::InvalidArgumentError(
-                         absl::StrCat("instruction set \"", std::string(name), "\" is not one of: avx2"));
-                   }});
+      argc, argv,
+      {.open = Open, .check_model = CheckModel, .limit_instruction_set = [](std::string_view name) {
+         if (name == "avx2") return absl::OkStatus();
+         return absl::InvalidArgumentError(
+             absl::StrCat("instruction set \"", std::string(name), "\" is not one of: avx2"));
+       }});
 }

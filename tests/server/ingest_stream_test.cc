@@ -25,7 +25,8 @@ class IngestStreamTest : public ServerFixture {
     stream_->Write(request);
   }
 
-  static v1::IngestDocumentsRequest Document(uint64_t sequence, const std::string& id, const std::string& text) {
+  static v1::IngestDocumentsRequest Document(uint64_t sequence, const std::string& id,
+                                             const std::string& text) {
     v1::IngestDocumentsRequest request;
     request.mutable_document()->set_sequence(sequence);
     request.mutable_document()->set_document_id(id);
@@ -78,7 +79,8 @@ TEST_F(IngestStreamTest, EveryDocumentGetsAResultAndTheStreamASummary) {
       summary = response.summary();
     } else {
       EXPECT_FALSE(response.result().has_error());
-      EXPECT_EQ(response.result().document_id(), absl::StrCat("doc", response.result().sequence() / 10));
+      EXPECT_EQ(response.result().document_id(),
+                absl::StrCat("doc", response.result().sequence() / 10));
       EXPECT_EQ(response.result().state(), v1::DOCUMENT_STATE_ACTIVE);
       EXPECT_EQ(response.result().tokens(), 4);
       EXPECT_GT(response.result().revision(), 0U);
@@ -193,19 +195,24 @@ TEST_F(IngestStreamTest, AcceptedDocumentsStayWhenTheClientGoes) {
   ASSERT_TRUE(WaitUntil([this] { return bank().num_held() == 0; }));
   EXPECT_EQ(bank().Stats().num_documents, 2);
   EXPECT_TRUE(WaitUntil([this] {
-    return server().MetricsText().find("method=\"MemoryService/IngestDocuments\",code=\"CANCELLED\"} 1") != std::string::npos ||
-           server().MetricsText().find("code=\"CANCELLED\",method=\"MemoryService/IngestDocuments\"} 1") != std::string::npos;
+    return server().MetricsText().find(
+               "method=\"MemoryService/IngestDocuments\",code=\"CANCELLED\"} 1") !=
+               std::string::npos ||
+           server().MetricsText().find(
+               "code=\"CANCELLED\",method=\"MemoryService/IngestDocuments\"} 1") !=
+               std::string::npos;
   }));
 }
 
 TEST_F(IngestStreamTest, RefusedDocumentsGetAnErrorAndTheStreamGoesOn) {
   bank().check = [](const engine::DocumentInput& document) {
     if (document.id != "budget") return absl::OkStatus();
-    return kernels::WithDetail(absl::ResourceExhaustedError("the bank's token budget of 10 does not hold 4 more; used 8"),
-                               {.reason = "TOKEN_BUDGET_EXCEEDED",
-                                .field = "",
-                                .metadata = {{"limit", "10"}, {"used", "8"}, {"requested", "4"}},
-                                .retry_after = {}});
+    return kernels::WithDetail(
+        absl::ResourceExhaustedError("the bank's token budget of 10 does not hold 4 more; used 8"),
+        {.reason = "TOKEN_BUDGET_EXCEEDED",
+         .field = "",
+         .metadata = {{"limit", "10"}, {"used", "8"}, {"requested", "4"}},
+         .retry_after = {}});
   };
   Open();
   ASSERT_TRUE(Read().has_started());
@@ -235,7 +242,8 @@ TEST_F(IngestStreamTest, RefusedDocumentsGetAnErrorAndTheStreamGoesOn) {
   EXPECT_EQ(error.code, grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(error.metadata.at("used"), "8");
   v1::IngestDocumentsRequest bad_metadata = Document(7, "meta", "x");
-  (*bad_metadata.mutable_document()->mutable_metadata())["n"].set_number_value(std::numeric_limits<double>::quiet_NaN());
+  (*bad_metadata.mutable_document()->mutable_metadata())["n"].set_number_value(
+      std::numeric_limits<double>::quiet_NaN());
   error = refusal(bad_metadata);
   EXPECT_EQ(error.field, "document.metadata.n");
   (*bad_metadata.mutable_document()->mutable_metadata())["n"].clear_kind();

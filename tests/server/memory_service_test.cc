@@ -13,13 +13,15 @@ class MemoryServiceTest : public ServerFixture {
  protected:
   // Calls a unary method of the stub.
   template <class Request, class Response>
-  grpc::Status Call(grpc::Status (v1::MemoryService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+  grpc::Status Call(grpc::Status (v1::MemoryService::Stub::*method)(grpc::ClientContext*,
+                                                                    const Request&, Response*),
                     const Request& request, Response* response) {
     grpc::ClientContext context;
     return (memory().*method)(&context, request, response);
   }
   template <class Request, class Response>
-  CallError Refused(grpc::Status (v1::MemoryService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+  CallError Refused(grpc::Status (v1::MemoryService::Stub::*method)(grpc::ClientContext*,
+                                                                    const Request&, Response*),
                     const Request& request) {
     Response response;
     const grpc::Status status = Call(method, request, &response);

@@ -58,7 +58,8 @@ TEST(MessageCodec, MetadataKeysAndValuesAreCheckedToo) {
   v1::IngestDocumentsRequest request;
   (*request.mutable_document()->mutable_metadata())["\xff"].set_bool_value(true);
   v1::IngestDocumentsRequest parsed;
-  EXPECT_EQ(kernels::DetailOf(ParseMessage(Bytes(request.SerializeAsString()), &parsed)).field, "document.metadata.key");
+  EXPECT_EQ(kernels::DetailOf(ParseMessage(Bytes(request.SerializeAsString()), &parsed)).field,
+            "document.metadata.key");
   request.mutable_document()->clear_metadata();
   (*request.mutable_document()->mutable_metadata())["k"].set_string_value("\xed\xa0\x80");
   EXPECT_EQ(kernels::DetailOf(ParseMessage(Bytes(request.SerializeAsString()), &parsed)).field,
@@ -66,7 +67,8 @@ TEST(MessageCodec, MetadataKeysAndValuesAreCheckedToo) {
 }
 
 TEST(MessageCodec, BytesThatAreNoMessageAreRefused) {
-  for (const std::string& bytes : {std::string("\x0a\xff\xff\xff\xff\x7f"), std::string("\xff\xff\xff"), std::string(1, '\x07')}) {
+  for (const std::string& bytes : {std::string("\x0a\xff\xff\xff\xff\x7f"),
+                                   std::string("\xff\xff\xff"), std::string(1, '\x07')}) {
     v1::RetrieveRequest parsed;
     const absl::Status status = ParseMessage(Bytes(bytes), &parsed);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -76,19 +78,24 @@ TEST(MessageCodec, BytesThatAreNoMessageAreRefused) {
 }
 
 TEST(Utf8, FollowsTheStandardsTable) {
-  for (const char* good : {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
-                           "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+  for (const char* good :
+       {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+        "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
     EXPECT_TRUE(IsUtf8(good));
   }
-  for (const char* bad : {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xe1\x80", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
-                          "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "ok\xfe"}) {
+  for (const char* bad :
+       {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xe1\x80", "\xed\xa0\x80",
+        "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "ok\xfe"}) {
     EXPECT_FALSE(IsUtf8(bad));
   }
 }
 
 TEST(Utf8, SafeTextIsCutBetweenCharacters) {
   EXPECT_EQ(ToSafeUtf8("a\xc3\xa4\xc3\xa4", 4), "a\xc3\xa4");
-  EXPECT_EQ(ToSafeUtf8("a\xff" "b", 10), "a?b");
+  EXPECT_EQ(ToSafeUtf8("a\xff"
+                       "b",
+                       10),
+            "a?b");
   EXPECT_EQ(ToSafeUtf8("abc", 0), "");
 }
 

@@ -22,7 +22,8 @@ class MetricsTest : public ServerFixture {
   void ReportEverything() {
     server();
     engine::StageTimings timings;
-    timings.tokenize = timings.prefill = timings.score = timings.fetch = timings.decode = absl::Milliseconds(3);
+    timings.tokenize = timings.prefill = timings.score = timings.fetch = timings.decode =
+        absl::Milliseconds(3);
     timings.total = absl::Seconds(1);
     metrics().DocumentAccepted();
     metrics().DocumentActive(12, absl::Milliseconds(30));
@@ -62,7 +63,9 @@ std::string ReadDocument() {
 }
 
 std::string KindName(MetricKind kind) {
-  return kind == MetricKind::kCounter ? "counter" : kind == MetricKind::kGauge ? "gauge" : "histogram";
+  return kind == MetricKind::kCounter ? "counter"
+         : kind == MetricKind::kGauge ? "gauge"
+                                      : "histogram";
 }
 
 TEST_F(MetricsTest, PageHoldsExactlyTheMetricsOfTheTable) {
@@ -75,7 +78,8 @@ TEST_F(MetricsTest, PageHoldsExactlyTheMetricsOfTheTable) {
   for (const MetricSpec& spec : kMetricTable) {
     const std::string name(spec.name);
     EXPECT_EQ(types[name], KindName(spec.kind)) << name;
-    EXPECT_NE(server().MetricsText().find("\n" + name), std::string::npos) << name << " has no series";
+    EXPECT_NE(server().MetricsText().find("\n" + name), std::string::npos)
+        << name << " has no series";
     types.erase(name);
   }
   for (const auto& [name, type] : types) ADD_FAILURE() << name << " is not in the metric table";
@@ -92,7 +96,8 @@ TEST_F(MetricsTest, SeriesHaveExactlyTheLabelsOfTheTable) {
     const size_t name_end = line.find_first_of("{ ");
     std::string name = line.substr(0, name_end);
     for (const char* suffix : {"_bucket", "_sum", "_count"}) {
-      if (!specs.contains(name) && name.ends_with(suffix)) name = name.substr(0, name.size() - std::string(suffix).size());
+      if (!specs.contains(name) && name.ends_with(suffix))
+        name = name.substr(0, name.size() - std::string(suffix).size());
     }
     ASSERT_TRUE(specs.contains(name)) << line;
     std::set<std::string> labels;
@@ -115,8 +120,9 @@ TEST_F(MetricsTest, DocumentShowsTheSameTable) {
   const std::string document = ReadDocument();
   std::string expected = "| name | type | labels | meaning |\n| --- | --- | --- | --- |\n";
   for (const MetricSpec& spec : kMetricTable) {
-    absl::StrAppend(&expected, "| ", std::string(spec.name), " | ", KindName(spec.kind), " | ", std::string(spec.labels),
-                    spec.labels.empty() ? "| " : " | ", std::string(spec.help), " |\n");
+    absl::StrAppend(&expected, "| ", std::string(spec.name), " | ", KindName(spec.kind), " | ",
+                    std::string(spec.labels), spec.labels.empty() ? "| " : " | ",
+                    std::string(spec.help), " |\n");
   }
   EXPECT_THAT(document, HasSubstr(expected)) << "docs/metrics.md should hold:\n" << expected;
 }
@@ -176,8 +182,10 @@ TEST_F(MetricsTest, CallsAreCountedByMethodAndCode) {
   EXPECT_FALSE(get("absent").ok());
   const std::string page = server().MetricsText();
   EXPECT_EQ(Value("msa_grpc_requests_total{code=\"OK\",method=\"MemoryService/GetBank\"}"), "2");
-  EXPECT_EQ(Value("msa_grpc_requests_total{code=\"NOT_FOUND\",method=\"MemoryService/GetBank\"}"), "1");
-  EXPECT_EQ(Value("msa_grpc_request_duration_seconds_count{method=\"MemoryService/GetBank\"}"), "3");
+  EXPECT_EQ(Value("msa_grpc_requests_total{code=\"NOT_FOUND\",method=\"MemoryService/GetBank\"}"),
+            "1");
+  EXPECT_EQ(Value("msa_grpc_request_duration_seconds_count{method=\"MemoryService/GetBank\"}"),
+            "3");
   EXPECT_THAT(page, Not(HasSubstr("method=\"MemoryService/CreateBank\"")));
 }
 
@@ -188,14 +196,16 @@ TEST_F(MetricsTest, ManyThreadsReportWithoutLosingCounts) {
     threads.emplace_back([this, i] {
       for (int n = 0; n < 1000; ++n) {
         metrics().ShardScored(n % 8, 1, absl::Microseconds(1));
-        metrics().CallEnded(RpcMethod::kRetrieve, static_cast<absl::StatusCode>(i), absl::Microseconds(1));
+        metrics().CallEnded(RpcMethod::kRetrieve, static_cast<absl::StatusCode>(i),
+                            absl::Microseconds(1));
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(Value("msa_scored_chunks_total{shard=\"7\"}"), "500");
   EXPECT_EQ(Value("msa_grpc_requests_total{code=\"OK\",method=\"QueryService/Retrieve\"}"), "1000");
-  EXPECT_EQ(Value("msa_grpc_request_duration_seconds_count{method=\"QueryService/Retrieve\"}"), "4000");
+  EXPECT_EQ(Value("msa_grpc_request_duration_seconds_count{method=\"QueryService/Retrieve\"}"),
+            "4000");
 }
 
 TEST(ProcessCollector, SeesThisProcess) {

@@ -32,7 +32,8 @@ std::string ReadFile(const std::string& path) {
 
 class Program {
  public:
-  explicit Program(std::vector<std::string> arguments, const std::vector<std::string>& environment = {}) {
+  explicit Program(std::vector<std::string> arguments,
+                   const std::vector<std::string>& environment = {}) {
     static int count = 0;
     prefix_ = absl::StrCat(::testing::TempDir(), "/program.", getpid(), ".", count++);
     arguments.insert(arguments.begin(), MSA_FAKE_SERVER);
@@ -79,7 +80,8 @@ class ProgramTest : public ::testing::Test {
   std::vector<std::string> Arguments(const std::string& model, std::vector<std::string> more = {}) {
     port_file_ = absl::StrCat(::testing::TempDir(), "/ports.", getpid());
     std::filesystem::remove(port_file_);
-    std::vector<std::string> arguments = {"--model", model, "--data-dir", "data", "--port", "0", "--port-file", port_file_};
+    std::vector<std::string> arguments = {"--model", model, "--data-dir",  "data",
+                                          "--port",  "0",   "--port-file", port_file_};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }
@@ -100,8 +102,8 @@ class ProgramTest : public ::testing::Test {
   }
 
   std::unique_ptr<v1::QueryService::Stub> Connect() {
-    return v1::QueryService::NewStub(
-        grpc::CreateChannel(absl::StrCat("127.0.0.1:", Port()), grpc::InsecureChannelCredentials()));
+    return v1::QueryService::NewStub(grpc::CreateChannel(absl::StrCat("127.0.0.1:", Port()),
+                                                         grpc::InsecureChannelCredentials()));
   }
 
   void ExpectOneLine(const std::string& text, const std::string& part) {
@@ -121,7 +123,8 @@ TEST_F(ProgramTest, HelpVersionAndConfigPrintAndExit) {
   EXPECT_THAT(version.out(), ::testing::StartsWith("msa-server "));
   Program config({"--print-config", "--port", "5"}, {"MSA_MEMORY__SHARDS=6"});
   EXPECT_EQ(config.Wait(), 0);
-  EXPECT_THAT(config.out(), AllOf(HasSubstr("port: 5  # flag"), HasSubstr("shards: 6  # environment")));
+  EXPECT_THAT(config.out(),
+              AllOf(HasSubstr("port: 5  # flag"), HasSubstr("shards: 6  # environment")));
 }
 
 TEST_F(ProgramTest, UsageErrorsAreOneLineAndExitTwo) {
@@ -150,7 +153,8 @@ TEST_F(ProgramTest, StartUpErrorsAreOneLineAndExitOne) {
   EXPECT_EQ(second.Wait(), 1);
   ExpectOneLine(second.err(), absl::StrCat("127.0.0.1:", port, ": Address already in use"));
 
-  Program unwritable({"--model", "m", "--data-dir", "d", "--port", "0", "--no-metrics", "--port-file", "/nonexistent/x"});
+  Program unwritable({"--model", "m", "--data-dir", "d", "--port", "0", "--no-metrics",
+                      "--port-file", "/nonexistent/x"});
   EXPECT_EQ(unwritable.Wait(), 1);
   EXPECT_THAT(unwritable.err(), HasSubstr("cannot write the port file /nonexistent/x"));
 }
@@ -177,14 +181,16 @@ TEST_F(ProgramTest, SigtermDrainsAndExitsZeroWithMetricsServed) {
   EXPECT_EQ(response.tokens(), 3);
   program.Signal(SIGTERM);
   EXPECT_EQ(program.Wait(), 0);
-  EXPECT_THAT(program.err(), AllOf(HasSubstr("serving"), HasSubstr("instruction_set=avx2"), HasSubstr("model=fake"),
-                                   HasSubstr("shards=2"), HasSubstr("draining"), HasSubstr("stopped")));
+  EXPECT_THAT(program.err(), AllOf(HasSubstr("serving"), HasSubstr("instruction_set=avx2"),
+                                   HasSubstr("model=fake"), HasSubstr("shards=2"),
+                                   HasSubstr("draining"), HasSubstr("stopped")));
 }
 
 TEST_F(ProgramTest, SecondSignalExitsAtOnce) {
   Program program(Arguments("slow", {"--no-metrics", "--drain-grace", "1h"}));
   const int port = Port();
-  auto channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials());
+  auto channel =
+      grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials());
   auto memory = v1::MemoryService::NewStub(channel);
   v1::CreateBankRequest create;
   create.set_bank("b");
@@ -217,7 +223,8 @@ TEST_F(ProgramTest, FailedEngineEndsTheProcessWithThree) {
   auto reader = stub->Generate(&context, request);
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(program.Wait(), 3);
-  EXPECT_THAT(program.err(), AllOf(HasSubstr("\"message\":\"the engine failed; exiting\""), Not(HasSubstr("\n\n"))));
+  EXPECT_THAT(program.err(), AllOf(HasSubstr("\"message\":\"the engine failed; exiting\""),
+                                   Not(HasSubstr("\n\n"))));
 }
 
 }  // namespace

@@ -58,8 +58,8 @@ TEST_F(QueryServiceTest, EventsArriveInTheEnginesOrderWithTheirContents) {
   std::vector<v1::GenerateResponse::EventCase> cases;
   for (const auto& event : events_) cases.push_back(event.event_case());
   using Event = v1::GenerateResponse;
-  ASSERT_THAT(cases, ElementsAre(Event::kStarted, Event::kRound, Event::kToken, Event::kCitations, Event::kRound,
-                                 Event::kToken, Event::kFinished));
+  ASSERT_THAT(cases, ElementsAre(Event::kStarted, Event::kRound, Event::kToken, Event::kCitations,
+                                 Event::kRound, Event::kToken, Event::kFinished));
   EXPECT_EQ(events_[0].started().revision(), 3U);
   EXPECT_EQ(events_[0].started().queue_time().nanos(), 5'000'000);
   EXPECT_EQ(events_[1].round().documents(0).document_id(), "seven");
@@ -149,12 +149,21 @@ TEST_F(QueryServiceTest, RefusedParametersNameFieldLimitAndActual) {
       {"limits.max_rounds", [](auto* r) { r->mutable_limits()->set_max_rounds(11); }},
       {"limits.max_citations", [](auto* r) { r->mutable_limits()->set_max_citations(-1); }},
       {"limits.max_citations", [](auto* r) { r->mutable_limits()->set_max_citations(INT32_MAX); }},
-      {"limits.max_retrieval_tokens", [](auto* r) { r->mutable_limits()->set_max_retrieval_tokens(INT32_MIN); }},
+      {"limits.max_retrieval_tokens",
+       [](auto* r) { r->mutable_limits()->set_max_retrieval_tokens(INT32_MIN); }},
       {"limits.max_answer_tokens", [](auto* r) { r->mutable_limits()->set_max_answer_tokens(0); }},
-      {"limits.max_expansion_bytes", [](auto* r) { r->mutable_limits()->set_max_expansion_bytes(INT64_MAX); }},
+      {"limits.max_expansion_bytes",
+       [](auto* r) { r->mutable_limits()->set_max_expansion_bytes(INT64_MAX); }},
       {"stop[0]", [](auto* r) { r->add_stop(std::string()); }},
-      {"stop[1]", [](auto* r) { r->add_stop(std::string("x")); r->add_stop(std::string(257, 's')); }},
-      {"stop.size", [](auto* r) { for (int i = 0; i < 17; ++i) r->add_stop(std::string("x")); }},
+      {"stop[1]",
+       [](auto* r) {
+         r->add_stop(std::string("x"));
+         r->add_stop(std::string(257, 's'));
+       }},
+      {"stop.size",
+       [](auto* r) {
+         for (int i = 0; i < 17; ++i) r->add_stop(std::string("x"));
+       }},
   };
   for (const Case& refused : cases) {
     v1::GenerateRequest request = Question();
@@ -183,23 +192,28 @@ TEST_F(QueryServiceTest, EnginesRefusalsReachTheClientWithTheirDetail) {
   EXPECT_EQ(Generate(request).reason, "BANK_NOT_FOUND");
 
   engine().admit = [](const std::string&) {
-    return kernels::WithDetail(
-        absl::ResourceExhaustedError("256 queries wait already"),
-        {.reason = "QUEUE_FULL", .field = "", .metadata = {{"limit", "256"}}, .retry_after = absl::Milliseconds(250)});
+    return kernels::WithDetail(absl::ResourceExhaustedError("256 queries wait already"),
+                               {.reason = "QUEUE_FULL",
+                                .field = "",
+                                .metadata = {{"limit", "256"}},
+                                .retry_after = absl::Milliseconds(250)});
   };
   const CallError error = Generate(Question());
   EXPECT_EQ(error.code, grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(error.reason, "QUEUE_FULL");
   EXPECT_DOUBLE_EQ(error.retry_seconds, 0.25);
-  EXPECT_THAT(server().MetricsText(), HasSubstr("msa_admission_rejections_total{reason=\"queue_full\"} 1"));
+  EXPECT_THAT(server().MetricsText(),
+              HasSubstr("msa_admission_rejections_total{reason=\"queue_full\"} 1"));
 }
 
 TEST_F(QueryServiceTest, ErrorInTheMiddleEndsTheStreamWithoutFinished) {
   engine().answer = [](const engine::GenerateRequest&, std::shared_ptr<FakeAnswer> answer) {
     answer->Push(engine::StartedEvent{});
-    answer->End(kernels::WithDetail(
-        absl::DataLossError("segment 5 of bank \"b\" is damaged"),
-        {.reason = "SEGMENT_DAMAGED", .field = "", .metadata = {{"segment", "5"}}, .retry_after = {}}));
+    answer->End(kernels::WithDetail(absl::DataLossError("segment 5 of bank \"b\" is damaged"),
+                                    {.reason = "SEGMENT_DAMAGED",
+                                     .field = "",
+                                     .metadata = {{"segment", "5"}},
+                                     .retry_after = {}}));
   };
   const CallError error = Generate(Question());
   EXPECT_EQ(error.code, grpc::StatusCode::DATA_LOSS);
@@ -208,7 +222,9 @@ TEST_F(QueryServiceTest, ErrorInTheMiddleEndsTheStreamWithoutFinished) {
 }
 
 TEST_F(QueryServiceTest, AnswerThatEndsWithoutItsLastEventIsAnInternalError) {
-  engine().answer = [](const engine::GenerateRequest&, std::shared_ptr<FakeAnswer> answer) { answer->End(absl::OkStatus()); };
+  engine().answer = [](const engine::GenerateRequest&, std::shared_ptr<FakeAnswer> answer) {
+    answer->End(absl::OkStatus());
+  };
   EXPECT_EQ(Generate(Question()).code, grpc::StatusCode::INTERNAL);
 }
 
@@ -245,7 +261,8 @@ TEST_F(QueryServiceTest, CancelledCallCancelsTheAnswer) {
   EXPECT_FALSE(reader->Read(&event));
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   EXPECT_TRUE(WaitUntil([this] {
-    return server().MetricsText().find("msa_requests_finished_total{finish_reason=\"cancelled\"} 1") != std::string::npos;
+    return server().MetricsText().find(
+               "msa_requests_finished_total{finish_reason=\"cancelled\"} 1") != std::string::npos;
   }));
 }
 
@@ -256,7 +273,8 @@ TEST_F(QueryServiceTest, CancelledCallEndsEvenWhenTheEngineIsSlowToNotice) {
   const std::shared_ptr<FakeAnswer> answer = WaitForAnswer();
   context.TryCancel();
   EXPECT_TRUE(WaitUntil([this] {
-    return server().MetricsText().find("msa_grpc_streams{method=\"QueryService/Generate\"} 0") != std::string::npos;
+    return server().MetricsText().find("msa_grpc_streams{method=\"QueryService/Generate\"} 0") !=
+           std::string::npos;
   }));
   reader->Finish();
 }
@@ -283,12 +301,15 @@ TEST_F(QueryServiceTest, ReaderThatDoesNotReadHoldsBackOnlyItsOwnEvents) {
   grpc::ClientContext context;
   auto reader = query().Generate(&context, Question());
   const std::shared_ptr<FakeAnswer> answer = WaitForAnswer();
-  for (int i = 0; i < 2000; ++i) answer->Push(engine::TokenEvent{engine::Interleave::Phase::kAnswer, 0, long_text});
+  for (int i = 0; i < 2000; ++i)
+    answer->Push(engine::TokenEvent{engine::Interleave::Phase::kAnswer, 0, long_text});
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   EXPECT_LT(answer->num_read(), 1000);  // 32 MB were pushed; HTTP/2 takes a window of it
   {
-    engine().answer = [](const engine::GenerateRequest& request, std::shared_ptr<FakeAnswer> other) {
-      for (engine::QueryEvent& event : FakeEngine::ScriptedAnswer(request.question)) other->Push(std::move(event));
+    engine().answer = [](const engine::GenerateRequest& request,
+                         std::shared_ptr<FakeAnswer> other) {
+      for (engine::QueryEvent& event : FakeEngine::ScriptedAnswer(request.question))
+        other->Push(std::move(event));
       other->End(absl::OkStatus());
     };
     EXPECT_EQ(Generate(Question()).code, grpc::StatusCode::OK);
@@ -379,7 +400,9 @@ TEST_F(QueryServiceTest, RetrieveChecksItsRequest) {
   request.set_bank("b");
   request.set_question("\xff");
   EXPECT_EQ(refused(request).reason, "INVALID_UTF8");
-  engine().retrieve = [](const engine::RetrieveRequest&) { return absl::UnavailableError("rank 1 failed"); };
+  engine().retrieve = [](const engine::RetrieveRequest&) {
+    return absl::UnavailableError("rank 1 failed");
+  };
   request.set_question("q");
   EXPECT_EQ(refused(request).code, grpc::StatusCode::UNAVAILABLE);
 }
@@ -392,7 +415,8 @@ TEST_F(QueryServiceTest, CancelledRetrieveCancelsTheEnginesWork) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
   v1::RetrieveResponse response;
-  EXPECT_EQ(query().Retrieve(&context, request, &response).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(query().Retrieve(&context, request, &response).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
   // The server's side of the call ends only because the engine answers its cancellation.
   EXPECT_TRUE(WaitUntil([this] {
     return server().MetricsText().find("QueryService/Retrieve") != std::string::npos;
@@ -413,7 +437,8 @@ TEST_F(QueryServiceTest, CountTokensGivesTheCostOfADocument) {
   EXPECT_EQ(response.content_bytes(), 60);
   request.set_text(std::string((64 << 10) + 1, 'x'));
   grpc::ClientContext context;
-  EXPECT_EQ(ErrorOf(query().CountTokens(&context, request, &response)).reason, "DOCUMENT_TOO_LARGE");
+  EXPECT_EQ(ErrorOf(query().CountTokens(&context, request, &response)).reason,
+            "DOCUMENT_TOO_LARGE");
 }
 
 }  // namespace

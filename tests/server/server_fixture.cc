@@ -25,8 +25,8 @@ CallError ErrorOf(const google::rpc::Status& status) {
       error.field = bad_request.field_violations(0).field();
       error.description = bad_request.field_violations(0).description();
     } else if (any.UnpackTo(&retry)) {
-      error.retry_seconds =
-          static_cast<double>(retry.retry_delay().seconds()) + 1e-9 * static_cast<double>(retry.retry_delay().nanos());
+      error.retry_seconds = static_cast<double>(retry.retry_delay().seconds()) +
+                            1e-9 * static_cast<double>(retry.retry_delay().nanos());
     }
   }
   return error;

@@ -20,12 +20,12 @@ namespace msa::server {
 struct CallError {
   grpc::StatusCode code = grpc::StatusCode::OK;
   std::string message;
-  std::string reason;                           // ErrorInfo
+  std::string reason;  // ErrorInfo
   std::string domain;
   std::map<std::string, std::string> metadata;
-  std::string field;                            // BadRequest
+  std::string field;  // BadRequest
   std::string description;
-  double retry_seconds = -1;                    // RetryInfo; -1: none
+  double retry_seconds = -1;  // RetryInfo; -1: none
 };
 CallError ErrorOf(const grpc::Status& status);
 CallError ErrorOf(const google::rpc::Status& status);
@@ -49,7 +49,8 @@ class ServerFixture : public ::testing::Test {
   // Puts a document into the bank "b" directly.
   void Put(const std::string& id, const std::string& text);
 
-  bool WaitUntil(const std::function<bool()>& condition, absl::Duration timeout = absl::Seconds(10));
+  bool WaitUntil(const std::function<bool()>& condition,
+                 absl::Duration timeout = absl::Seconds(10));
 
  private:
   void StartOnce();

@@ -17,10 +17,12 @@ using ::testing::HasSubstr;
 
 class ServerTest : public ServerFixture {
  protected:
-  // grpc.health.v1.Health/Check by its wire format: field 1 of the request is the service, field 1 of the response the status.
+  // grpc.health.v1.Health/Check by its wire format: field 1 of the request is the service, field 1
+  // of the response the status.
   std::string Health(const std::string& service) {
     std::string request;
-    if (!service.empty()) request = absl::StrCat("\x0a", std::string(1, static_cast<char>(service.size())), service);
+    if (!service.empty())
+      request = absl::StrCat("\x0a", std::string(1, static_cast<char>(service.size())), service);
     const grpc::Slice slice(request);
     const grpc::ByteBuffer in(&slice, 1);
     grpc::ByteBuffer out;
@@ -38,7 +40,8 @@ class ServerTest : public ServerFixture {
     std::vector<grpc::Slice> slices;
     out.Dump(&slices).ok();
     std::string bytes;
-    for (const auto& part : slices) bytes.append(reinterpret_cast<const char*>(part.begin()), part.size());
+    for (const auto& part : slices)
+      bytes.append(reinterpret_cast<const char*>(part.begin()), part.size());
     return bytes == "\x08\x01" ? "SERVING" : bytes == "\x08\x02" ? "NOT_SERVING" : "other";
   }
 
@@ -77,7 +80,8 @@ TEST_F(ServerTest, InfoDescribesModelLimitsShardsAndState) {
 }
 
 TEST_F(ServerTest, HealthIsServingForTheServerAndEachService) {
-  for (const char* service : {"", "msa.v1.MemoryService", "msa.v1.QueryService", "msa.v1.AdminService"}) {
+  for (const char* service :
+       {"", "msa.v1.MemoryService", "msa.v1.QueryService", "msa.v1.AdminService"}) {
     EXPECT_EQ(Health(service), "SERVING") << service;
   }
   EXPECT_EQ(Health("msa.v1.NoService"), "error 5");
@@ -213,8 +217,9 @@ TEST_F(ServerTest, TakenPortIsAOneLineError) {
   FakeEngine other;
   const auto second = Server::Start(options, &other, &other_metrics);
   ASSERT_FALSE(second.ok());
-  EXPECT_THAT(std::string(second.status().message()),
-              HasSubstr(absl::StrCat("gRPC port 127.0.0.1:", server().port(), ": Address already in use")));
+  EXPECT_THAT(
+      std::string(second.status().message()),
+      HasSubstr(absl::StrCat("gRPC port 127.0.0.1:", server().port(), ": Address already in use")));
   EXPECT_TRUE(GetBank().ok());  // the first one is unharmed
 }
 
@@ -235,8 +240,10 @@ TEST_F(ServerTest, UnknownMethodIsUnimplemented) {
 }
 
 TEST(Log, TextQuotesWhatWouldBreakTheLine) {
-  EXPECT_EQ(FormatLogLine(LogFormat::kText, "a\nb", {{"k", std::string("v")}, {"n", int64_t{3}}, {"q", std::string("x y\"\n")}}),
-            "a b k=v n=3 q=\"x y\\\"\\n\"");
+  EXPECT_EQ(
+      FormatLogLine(LogFormat::kText, "a\nb",
+                    {{"k", std::string("v")}, {"n", int64_t{3}}, {"q", std::string("x y\"\n")}}),
+      "a b k=v n=3 q=\"x y\\\"\\n\"");
 }
 
 TEST(Log, JsonStaysJsonForAnyBytes) {

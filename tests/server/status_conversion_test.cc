@@ -27,7 +27,8 @@ TEST(StatusConversion, EveryCanonicalCodeKeepsItsNumberAndGetsAReason) {
   for (int code = 1; code <= 16; ++code) {
     const auto absl_code = static_cast<absl::StatusCode>(code);
     const CallError error = ErrorOf(ToGrpcStatus(absl::Status(absl_code, "why"), "test"));
-    const bool hidden = absl_code == absl::StatusCode::kUnknown || absl_code == absl::StatusCode::kInternal;
+    const bool hidden =
+        absl_code == absl::StatusCode::kUnknown || absl_code == absl::StatusCode::kInternal;
     EXPECT_EQ(static_cast<int>(error.code), hidden ? 13 : code);
     EXPECT_FALSE(error.reason.empty());
     EXPECT_EQ(error.domain, "msa.dev");
@@ -53,17 +54,20 @@ TEST(StatusConversion, DetailBecomesErrorInfoBadRequestAndRetryInfo) {
 
 TEST(StatusConversion, EnginesFieldNamesBecomeTheRequests) {
   const absl::Status status = kernels::WithDetail(
-      absl::InvalidArgumentError("too long"), {.reason = "X", .field = "documents.id", .metadata = {}, .retry_after = {}});
+      absl::InvalidArgumentError("too long"),
+      {.reason = "X", .field = "documents.id", .metadata = {}, .retry_after = {}});
   EXPECT_EQ(ErrorOf(ToGrpcStatus(status, "test")).field, "document.document_id");
 }
 
 TEST(StatusConversion, NoRetryInfoWhereWaitingDoesNotHelp) {
-  EXPECT_EQ(ErrorOf(ToGrpcStatus(absl::ResourceExhaustedError("never fits"), "test")).retry_seconds, -1);
+  EXPECT_EQ(ErrorOf(ToGrpcStatus(absl::ResourceExhaustedError("never fits"), "test")).retry_seconds,
+            -1);
 }
 
 TEST(StatusConversion, InternalErrorsHideTheirCauseBehindAnIncidentThatTheLogHasToo) {
   ::testing::internal::CaptureStderr();
-  const CallError error = ErrorOf(ToGrpcStatus(absl::InternalError("password 1234 in row 7"), "Some/Method"));
+  const CallError error =
+      ErrorOf(ToGrpcStatus(absl::InternalError("password 1234 in row 7"), "Some/Method"));
   const std::string log = ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(error.code, grpc::StatusCode::INTERNAL);
   EXPECT_EQ(error.reason, "INTERNAL");
@@ -76,14 +80,19 @@ TEST(StatusConversion, InternalErrorsHideTheirCauseBehindAnIncidentThatTheLogHas
 }
 
 TEST(StatusConversion, TwoInternalErrorsHaveDifferentIncidents) {
-  const auto incident = [] { return ErrorOf(ToGrpcStatus(absl::UnknownError("x"), "test")).metadata.at("incident"); };
+  const auto incident = [] {
+    return ErrorOf(ToGrpcStatus(absl::UnknownError("x"), "test")).metadata.at("incident");
+  };
   EXPECT_NE(incident(), incident());
 }
 
 TEST(StatusConversion, LongAndBrokenTextsAreCutToSafeUtf8) {
-  const absl::Status status = kernels::WithDetail(
-      absl::NotFoundError(absl::StrCat("no \xff", std::string(100'000, 'a'))),
-      {.reason = "BANK_NOT_FOUND", .field = "", .metadata = {{"bank", std::string(100'000, '\xfe')}}, .retry_after = {}});
+  const absl::Status status =
+      kernels::WithDetail(absl::NotFoundError(absl::StrCat("no \xff", std::string(100'000, 'a'))),
+                          {.reason = "BANK_NOT_FOUND",
+                           .field = "",
+                           .metadata = {{"bank", std::string(100'000, '\xfe')}},
+                           .retry_after = {}});
   const grpc::Status converted = ToGrpcStatus(status, "test");
   EXPECT_LT(converted.error_details().size() + converted.error_message().size(), 4096U);
   EXPECT_THAT(converted.error_message(), HasSubstr("no ?aaa"));
@@ -102,13 +111,15 @@ TEST(StatusConversion, EveryReasonInTheSourcesIsDocumented) {
   int num_found = 0;
   const std::regex pattern(R"re("([A-Z]{3,}(?:_[A-Z0-9]+)+)")re");
   for (const char* folder : {"server", "engine"}) {
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(absl::StrCat(MSA_SOURCE_DIR, "/", folder))) {
+    for (const auto& entry :
+         std::filesystem::recursive_directory_iterator(absl::StrCat(MSA_SOURCE_DIR, "/", folder))) {
       if (entry.path().extension() != ".cc" && entry.path().extension() != ".h") continue;
       std::ifstream in(entry.path());
       std::stringstream text;
       text << in.rdbuf();
       const std::string source = text.str();
-      for (std::sregex_iterator match(source.begin(), source.end(), pattern), end; match != end; ++match) {
+      for (std::sregex_iterator match(source.begin(), source.end(), pattern), end; match != end;
+           ++match) {
         EXPECT_TRUE(documented.contains((*match)[1])) << (*match)[1] << " in " << entry.path();
         ++num_found;
       }

@@ -199,6 +199,22 @@ TEST(AnswerPrinter, ExplainShowsRoundsAndCitations) {
             "  [12] doc-12, cited in round 1\n");
 }
 
+TEST(AnswerPrinter, RoundThatLeadsToTheAnswerCitesNothingMore) {
+  std::ostringstream out;
+  AnswerPrinter printer(&out, /*explains=*/true, 8);
+  v1::GenerateResponse event;
+  event.mutable_round()->set_round(1);
+  printer.Print(event);
+  event.mutable_token()->set_phase(v1::GENERATION_PHASE_ANSWER);
+  event.mutable_token()->set_text("heart");
+  printer.Print(event);
+  printer.EndLine();
+  EXPECT_EQ(out.str(),
+            "Round 2: 0 documents routed, prompt of 0 tokens\n"
+            "  Cited: nothing more\n"
+            "Answer: heart\n");
+}
+
 TEST(DescribeAnswer, SaysWhyAnAnswerWasCut) {
   v1::GenerateFinished finished;
   finished.set_reason(v1::FINISH_REASON_MAX_ROUNDS);

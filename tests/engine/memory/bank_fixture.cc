@@ -18,9 +18,8 @@ namespace msa::engine {
 TemporaryDirectory::TemporaryDirectory() {
   // In memory where there is such a place: these tests sync thousands of times.
   const std::filesystem::path memory = "/dev/shm";
-  const auto parent = std::filesystem::is_directory(memory)
-                          ? memory
-                          : std::filesystem::temp_directory_path();
+  const auto parent =
+      std::filesystem::is_directory(memory) ? memory : std::filesystem::temp_directory_path();
   std::string pattern = parent / "msa_memory_XXXXXX";
   path_ = ::mkdtemp(pattern.data());
 }
@@ -165,8 +164,8 @@ std::map<uint32_t, BankTest::Arrays> BankTest::VisibleArrays(Bank& bank, const B
       for (int layer = 0; layer < layers; ++layer) {
         for (const kernels::KeyExtent& extent : shard.RouterKeys(layer)) {
           for (size_t i = 0; i < extent.numbers.size(); ++i) {
-            const bool sees = extent.from_revision[i] <= pin.revision() &&
-                              pin.revision() < extent.to_revision[i];
+            const bool sees =
+                extent.from_revision[i] <= pin.revision() && pin.revision() < extent.to_revision[i];
             if (!sees) continue;
             const size_t begin = extent.chunk_offsets[i];
             const size_t chunks = extent.chunk_offsets[i + 1] - begin;

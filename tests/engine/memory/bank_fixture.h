@@ -82,7 +82,8 @@ class BankTest : public ::testing::Test {
   std::string BankDirectory() const { return options_.data_dir + "/banks/a"; }
   std::string SegmentDirectory() const { return BankDirectory() + "/segments"; }
 
-  // What a query that starts now sees in the shards: number -> router keys and content, checked to be whole.
+  // What a query that starts now sees in the shards: number -> router keys and content, checked to
+  // be whole.
   struct Arrays {
     std::vector<std::byte> router_keys;
     std::vector<std::byte> content;

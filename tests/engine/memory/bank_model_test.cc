@@ -27,7 +27,8 @@ class BankModelTest : public BankTest {
   void PutRandomDocument() {
     DocumentInput input;
     input.id = absl::StrCat("d", Random(40));
-    input.text = absl::StrCat("text ", Random(6), std::string(static_cast<size_t>(Random(60)), '.'));
+    input.text =
+        absl::StrCat("text ", Random(6), std::string(static_cast<size_t>(Random(60)), '.'));
     if (Random(3) == 0) input.metadata["k"] = static_cast<double>(Random(3));
     const auto mode = Random(2) == 0 ? IngestMode::kInsert : IngestMode::kUpsert;
     const auto level = Random(2) == 0 ? AcknowledgeAt::kActive : AcknowledgeAt::kAccepted;

@@ -29,7 +29,8 @@ TEST_F(BankStoreTest, BanksAreMadeListedAndFoundAgain) {
   EXPECT_THAT(Names(), ElementsAre("a", "b", "c-1"));
   EXPECT_TRUE(absl::IsAlreadyExists(store_->Create("a", {}).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(store_->Create("A", {}).status()));
-  EXPECT_TRUE(absl::IsInvalidArgument(store_->Create("d", {.display_name = "", .token_budget = -1}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      store_->Create("d", {.display_name = "", .token_budget = -1}).status()));
   EXPECT_TRUE(absl::IsNotFound(store_->Get("d").status()));
   CloseStore();
   OpenStore();

@@ -280,7 +280,8 @@ TEST_F(BankTest, NumbersAreNeverUsedTwice) {
   numbered.number = 100;
   EXPECT_EQ(Ingest(*bank_, numbered).number, 100u);
   EXPECT_EQ(Ingest(*bank_, "d", "x").number, 101u);
-  numbered = {.id = "e", .text = "x", .metadata = {}, .number = std::numeric_limits<uint32_t>::max()};
+  numbered = {
+      .id = "e", .text = "x", .metadata = {}, .number = std::numeric_limits<uint32_t>::max()};
   EXPECT_EQ(Ingest(*bank_, numbered).number, std::numeric_limits<uint32_t>::max());
   const IngestResult full = Ingest(*bank_, "f", "x");
   EXPECT_TRUE(absl::IsResourceExhausted(full.status));
@@ -369,16 +370,13 @@ TEST_F(BankTest, BadDocumentsAreRefusedByField) {
   EXPECT_EQ(refused({.id = "", .text = "x", .metadata = {}, .number = {}}).field, "documents.id");
   EXPECT_EQ(refused({.id = "a", .text = "\xff", .metadata = {}, .number = {}}).reason,
             "INVALID_UTF8");
+  EXPECT_EQ(refused({.id = "a", .text = std::string(101, 'x'), .metadata = {}, .number = {}})
+                .metadata.at("actual"),
+            "101");
   EXPECT_EQ(
-      refused({.id = "a", .text = std::string(101, 'x'), .metadata = {}, .number = {}}).metadata.at(
-          "actual"),
-      "101");
-  EXPECT_EQ(refused({.id = "a",
-                     .text = "x",
-                     .metadata = {{"key", std::string(18, 'x')}},
-                     .number = {}})
-                .reason,
-            "METADATA_TOO_LARGE");
+      refused({.id = "a", .text = "x", .metadata = {{"key", std::string(18, 'x')}}, .number = {}})
+          .reason,
+      "METADATA_TOO_LARGE");
   EXPECT_EQ(bank_->Stats().num_accepted + bank_->Stats().num_documents, 0);
 }
 
@@ -427,6 +425,23 @@ TEST_F(BankTest, FullQueueRefusesAtOnceAndSaysWhenToComeBack) {
   encoder_->HoldEncoding(false);
   EXPECT_TRUE(Eventually([&] { return num_done == kCount; }));
   EXPECT_EQ(bank_->Stats().num_documents, kCount - num_refused);
+}
+
+TEST_F(BankTest, SmallBoundsSlowIngestDownAndLoseNothing) {
+  options_.segment_target_bytes = 100;  // less than one document's arrays
+  options_.max_pending_bytes = 200;     // tokens of hardly any document
+  MakeBank();
+  encoder_->HoldEncoding(true);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(Ingest(*bank_, absl::StrCat("d", i), absl::StrCat("text ", i), IngestMode::kInsert,
+                       AcknowledgeAt::kAccepted)
+                    .status.ok());
+  }
+  encoder_->HoldEncoding(false);
+  ASSERT_TRUE(Settles(*bank_));
+  EXPECT_EQ(bank_->Stats().num_documents, 100);
+  EXPECT_GT(bank_->Stats().num_segments, 40);
+  ExpectServesExactlyWhatIsActive(*bank_);
 }
 
 TEST_F(BankTest, CallbacksMayUseTheBank) {

@@ -56,7 +56,8 @@ class CatalogTest : public ::testing::Test {
     sqlite3* database = nullptr;
     sqlite3_open(path_.c_str(), &database);
     sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr);
-    const std::string message = sqlite3_errcode(database) == SQLITE_OK ? "" : sqlite3_errmsg(database);
+    const std::string message =
+        sqlite3_errcode(database) == SQLITE_OK ? "" : sqlite3_errmsg(database);
     sqlite3_close(database);
     return message;
   }
@@ -182,8 +183,12 @@ TEST_F(CatalogTest, ChangedRowsAndTextsAreFound) {
   int num_rows = 0;
   int num_damaged = 0;
   EXPECT_TRUE(catalog
-                  ->ForEachDocument([&](DocumentRow) { ++num_rows; return absl::OkStatus(); },
-                                    [&](const absl::Status&) { ++num_damaged; })
+                  ->ForEachDocument(
+                      [&](DocumentRow) {
+                        ++num_rows;
+                        return absl::OkStatus();
+                      },
+                      [&](const absl::Status&) { ++num_damaged; })
                   .ok());
   EXPECT_EQ(num_rows, 1);
   EXPECT_EQ(num_damaged, 1);

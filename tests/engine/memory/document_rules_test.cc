@@ -32,9 +32,9 @@ TEST(DocumentRulesTest, IdsAreUtf8WithoutControlCharacters) {
   for (const std::string& id : {std::string("a"), std::string(512, 'x'), std::string("a b/ü中😀")}) {
     EXPECT_TRUE(Accepts(Input(id, "x"))) << id;
   }
-  for (const std::string& id : {std::string(), std::string(513, 'x'), std::string("a\nb"),
-                                std::string("a\0b", 3), std::string("\x7f"),
-                                std::string("\xc2\x85"), std::string("\xe4")}) {
+  for (const std::string& id :
+       {std::string(), std::string(513, 'x'), std::string("a\nb"), std::string("a\0b", 3),
+        std::string("\x7f"), std::string("\xc2\x85"), std::string("\xe4")}) {
     EXPECT_FALSE(Accepts(Input(id, "x"))) << id;
   }
 }
@@ -44,9 +44,9 @@ TEST(DocumentRulesTest, TextIsWellFormedUtf8) {
                            "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
     EXPECT_TRUE(Accepts(Input("a", text)));
   }
-  for (const char* text : {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2x", "\xe0\x9f\xbf",
-                           "\xed\xa0\x80", "\xe2\x82", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
-                           "\xf5\x80\x80\x80", "\xff", "x\xf0\x90\x80"}) {
+  for (const char* text :
+       {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2x", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82",
+        "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "x\xf0\x90\x80"}) {
     EXPECT_FALSE(Accepts(Input("a", text))) << absl::CHexEscape(text);
   }
   EXPECT_TRUE(Accepts(Input("a", std::string(1000, 'x'))));

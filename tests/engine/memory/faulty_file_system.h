@@ -10,11 +10,12 @@
 
 namespace msa::engine {
 
-// Another file system whose every changing operation asks first. An operation is refused before it does anything.
+// Another file system whose every changing operation asks first. An operation is refused before it
+// does anything.
 class FaultyFileSystem : public FileSystem {
  public:
-  // `operation`: create, update, append, write, truncate, sync, sync directory, rename, remove, create directory. Called on
-  // any thread.
+  // `operation`: create, update, append, write, truncate, sync, sync directory, rename, remove,
+  // create directory. Called on any thread.
   using Ask = std::function<absl::Status(const std::string& operation, const std::string& path)>;
 
   FaultyFileSystem(FileSystem* files, Ask ask) : files_(files), ask_(std::move(ask)) {}

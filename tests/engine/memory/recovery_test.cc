@@ -73,6 +73,8 @@ TEST_F(RecoveryTest, DamagedRouterKeysAreEncodedAgainFromTheText) {
   EXPECT_EQ(VisibleArrays(*bank_), before);
   EXPECT_EQ(observer_.count("checksum"), 1);
   EXPECT_EQ(bank_->Get("d0", true)->number, 1u);
+  EXPECT_EQ(bank_->Stats().num_tombstones, 0) << "the damaged segment is gone";
+  EXPECT_EQ(bank_->Stats().num_segments, 3);
 }
 
 TEST_F(RecoveryTest, MissingAndTruncatedSegmentsAreEncodedAgain) {
@@ -200,14 +202,13 @@ TEST_F(RecoveryTest, DiskThatIsFullForSegmentsKeepsDocumentsAcceptedAndTriesAgai
 
 TEST_F(RecoveryTest, AFailedSyncMakesTheBankReadOnlyUntilItIsOpenedAgain) {
   std::atomic<int> failures = 0;
-  FaultyFileSystem files(PosixFileSystem(),
-                         [&](const std::string& operation, const std::string& path) {
-                           if (operation != "sync" || !absl::EndsWith(path, "-wal")) {
-                             return absl::OkStatus();
-                           }
-                           return failures-- > 0 ? absl::UnavailableError("I/O error")
-                                                 : absl::OkStatus();
-                         });
+  FaultyFileSystem files(
+      PosixFileSystem(), [&](const std::string& operation, const std::string& path) {
+        if (operation != "sync" || !absl::EndsWith(path, "-wal")) {
+          return absl::OkStatus();
+        }
+        return failures-- > 0 ? absl::UnavailableError("I/O error") : absl::OkStatus();
+      });
   OpenStore(&files);
   MakeBank();
   ASSERT_TRUE(Ingest(*bank_, "one", "x").status.ok());
@@ -224,7 +225,8 @@ TEST_F(RecoveryTest, AFailedSyncMakesTheBankReadOnlyUntilItIsOpenedAgain) {
   ExpectServesExactlyWhatIsActive(*bank_);
 }
 
-// A trace of ingests, upserts and deletes over a file system that fails, and what the bank may hold after it.
+// A trace of ingests, upserts and deletes over a file system that fails, and what the bank may hold
+// after it.
 class FaultTraceTest : public RecoveryTest {
  protected:
   // nullopt: no document.
@@ -280,8 +282,8 @@ class FaultTraceTest : public RecoveryTest {
 
   void CheckAfterRestart() {
     CloseStore();
-    auto store = BankStore::Open(options_, encoder_.get(), PosixFileSystem(), SystemClock(),
-                                 &observer_);
+    auto store =
+        BankStore::Open(options_, encoder_.get(), PosixFileSystem(), SystemClock(), &observer_);
     ASSERT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
     auto bank = store_->Get("a");
@@ -309,7 +311,8 @@ class FaultTraceTest : public RecoveryTest {
     EXPECT_EQ(static_cast<int64_t>(names.size()), bank_->Stats().num_segments);
   }
 
-  // Runs the trace once for every operation and lets `fails(index of the operation, n)` say which ones fail.
+  // Runs the trace once for every operation and lets `fails(index of the operation, n)` say which
+  // ones fail.
   void ForEveryOperation(const absl::Status& failure, const std::function<bool(int, int)>& fails) {
     options_.segment_interval = absl::ZeroDuration();
     for (int n = 0;; ++n) {

@@ -11,9 +11,7 @@
 namespace msa::engine {
 
 ScriptedEncoder::ScriptedEncoder(const MemoryGeometry& geometry, int64_t max_document_tokens)
-    : geometry_(geometry),
-      max_document_tokens_(max_document_tokens),
-      thread_([this] { Run(); }) {}
+    : geometry_(geometry), max_document_tokens_(max_document_tokens), thread_([this] { Run(); }) {}
 
 ScriptedEncoder::~ScriptedEncoder() { Stop(); }
 
@@ -34,8 +32,8 @@ EncodedDocument ScriptedEncoder::Encoded(const std::vector<int32_t>& token_ids) 
   document.num_chunks = geometry_.ChunksOf(document.num_tokens);
   const auto key_bytes =
       static_cast<size_t>(document.num_chunks * geometry_.router_key_bytes_per_chunk());
-  uint64_t state = Checksum({reinterpret_cast<const std::byte*>(token_ids.data()),
-                             token_ids.size() * sizeof(int32_t)});
+  uint64_t state = Checksum(
+      {reinterpret_cast<const std::byte*>(token_ids.data()), token_ids.size() * sizeof(int32_t)});
   const auto fill = [&](std::vector<std::byte>* out, size_t size) {
     out->resize(size);
     for (std::byte& byte : *out) {
@@ -136,8 +134,8 @@ void ScriptedEncoder::Run() {
     jobs_.pop_front();
     const bool cancels = stopped_;
     lock.unlock();
-    const bool fails = std::find(job.token_ids.begin(), job.token_ids.end(), kFails) !=
-                       job.token_ids.end();
+    const bool fails =
+        std::find(job.token_ids.begin(), job.token_ids.end(), kFails) != job.token_ids.end();
     if (cancels) {
       job.done(absl::CancelledError("the engine stops"));
     } else if (fails) {

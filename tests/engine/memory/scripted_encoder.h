@@ -13,8 +13,9 @@
 
 namespace msa::engine {
 
-// An encoder whose arrays are a function of number and text, with one thread that takes work in order and runs step
-// boundaries between two documents. Tests hold it, stop it, and make documents fail.
+// An encoder whose arrays are a function of number and text, with one thread that takes work in
+// order and runs step boundaries between two documents. Tests hold it, stop it, and make documents
+// fail.
 class ScriptedEncoder : public DocumentEncoder {
  public:
   static constexpr char kFails = '!';  // a text with this byte cannot be encoded

@@ -146,9 +146,9 @@ TEST_F(SegmentTest, EveryTruncationIsFound) {
 TEST_F(SegmentTest, AFileTruncatedWhileItIsOpenIsDamage) {
   Write(1, {{1, "first text"}});
   uint32_t damaged = 0;
-  const auto reader =
-      SegmentReader::Open(files_, 1, SmallGeometry(), [&](uint32_t number) { damaged = number; })
-          .value();
+  const auto reader = SegmentReader::Open(files_, 1, SmallGeometry(), [&](uint32_t number) {
+                        damaged = number;
+                      }).value();
   WriteFile(files_->PathOf(1), "short");
   std::vector<std::byte> block(2 * 2 * 4 * 2);
   const auto status = reader->ReadContent(0, 0, absl::MakeSpan(block));
@@ -237,10 +237,10 @@ TEST_F(SegmentTest, ThePageDescribesEveryByte) {
   const size_t table = u64(56), keys = u64(64), content = u64(72), checksums = u64(80);
   const size_t footer = u64(88), end = u64(96);
   EXPECT_EQ(table, 384u);
-  EXPECT_EQ(keys, 448u);              // 384 + 2 * 32
-  EXPECT_EQ(content, 576u);           // 448 + 4 * 3 * 4 * 2 = 544, up to a multiple of 64
-  EXPECT_EQ(checksums, 768u);         // 576 + 192
-  EXPECT_EQ(footer, 896u);            // 768 + 8 * (2 * 2 * 3 + 3) = 888
+  EXPECT_EQ(keys, 448u);       // 384 + 2 * 32
+  EXPECT_EQ(content, 576u);    // 448 + 4 * 3 * 4 * 2 = 544, up to a multiple of 64
+  EXPECT_EQ(checksums, 768u);  // 576 + 192
+  EXPECT_EQ(footer, 896u);     // 768 + 8 * (2 * 2 * 3 + 3) = 888
   EXPECT_EQ(end, 960u);
   EXPECT_EQ(file.size(), end);
   // Document table.
@@ -262,9 +262,8 @@ TEST_F(SegmentTest, ThePageDescribesEveryByte) {
     const auto chunks = static_cast<size_t>(encoded.num_chunks);
     for (size_t layer = 0; layer < 3; ++layer) {
       const size_t keys_at = keys + (layer * 4 + first_chunk) * row;
-      EXPECT_EQ(std::memcmp(&file[keys_at], &encoded.router_keys[layer * chunks * row],
-                            chunks * row),
-                0);
+      EXPECT_EQ(
+          std::memcmp(&file[keys_at], &encoded.router_keys[layer * chunks * row], chunks * row), 0);
       EXPECT_EQ(u64(checksums + 8 * (6 + document * 3 + layer)), hash(keys_at, chunks * row));
       const size_t content_at = content + (3 * first_chunk + layer * chunks) * 2 * row;
       EXPECT_EQ(std::memcmp(&file[content_at], &encoded.content[layer * chunks * 2 * row],

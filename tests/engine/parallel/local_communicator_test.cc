@@ -30,14 +30,16 @@ TEST(LocalCommunicator, EveryRankGetsEverybodysBytesInRankOrder) {
         EXPECT_EQ(mine.size(), size);
         for (int turn = 0; turn < 200; ++turn) {
           // Of different lengths, the empty one included, and gone as soon as the call returns.
-          auto sent = std::make_unique<std::string>(static_cast<size_t>((rank + turn) % 4), static_cast<char>('a' + rank));
+          auto sent = std::make_unique<std::string>(static_cast<size_t>((rank + turn) % 4),
+                                                    static_cast<char>('a' + rank));
           std::vector<absl::Span<const std::byte>> received;
           ASSERT_TRUE(mine.AllGather(Bytes(*sent), &received).ok());
           sent.reset();
           ASSERT_EQ(received.size(), static_cast<size_t>(size));
           for (int other = 0; other < size; ++other) {
             EXPECT_EQ(Text(received[static_cast<size_t>(other)]),
-                      std::string(static_cast<size_t>((other + turn) % 4), static_cast<char>('a' + other)));
+                      std::string(static_cast<size_t>((other + turn) % 4),
+                                  static_cast<char>('a' + other)));
           }
         }
       });

@@ -1,5 +1,5 @@
-// Routing over shards against a brute-force model. Keys and queries are small integers, so that every score is exact and
-// equality means equality; few distinct values make many ties.
+// Routing over shards against a brute-force model. Keys and queries are small integers, so that
+// every score is exact and equality means equality; few distinct values make many ties.
 #include "engine/routing/router.h"
 
 #include <gtest/gtest.h>
@@ -38,11 +38,14 @@ class ShardsOnly : public Bank {
   BankStats Stats() const override { return {}; }
   void Ingest(DocumentInput, IngestMode, AcknowledgeAt, IngestDone) override {}
   void Delete(std::vector<std::string>, DeleteDone) override {}
-  absl::StatusOr<DocumentInfo> Get(const std::string&, bool) const override { return absl::NotFoundError(""); }
+  absl::StatusOr<DocumentInfo> Get(const std::string&, bool) const override {
+    return absl::NotFoundError("");
+  }
   absl::StatusOr<std::vector<DocumentInfo>> List(const std::string&, int64_t, bool) const override {
     return std::vector<DocumentInfo>();
   }
-  absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t>, const BankPin&, bool) const override {
+  absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t>, const BankPin&,
+                                                 bool) const override {
     return std::vector<DocumentInfo>();
   }
   std::unique_ptr<BankPin> Pin() override { return nullptr; }
@@ -65,14 +68,19 @@ ModelConfig Config(int64_t k) {
 }
 
 MemoryGeometry Geometry(kernels::DType dtype) {
-  return {.num_msa_layers = kLayers, .kv_width = kWidth, .tokens_per_chunk = 64, .dtype = dtype,
-          .model_fingerprint = "f", .instruction_set = "i"};
+  return {.num_msa_layers = kLayers,
+          .kv_width = kWidth,
+          .tokens_per_chunk = 64,
+          .dtype = dtype,
+          .model_fingerprint = "f",
+          .instruction_set = "i"};
 }
 
 std::vector<float> SmallIntegers(std::mt19937* random, int64_t count, int most) {
   std::vector<float> values;
   for (int64_t i = 0; i < count; ++i) {
-    values.push_back(static_cast<float>(static_cast<int>((*random)() % static_cast<unsigned>(2 * most + 1)) - most));
+    values.push_back(static_cast<float>(
+        static_cast<int>((*random)() % static_cast<unsigned>(2 * most + 1)) - most));
   }
   return values;
 }
@@ -108,9 +116,11 @@ void Fill(ShardsOnly* bank, const std::vector<ModelDocument>& documents, kernels
         for (const float value : key) {
           std::byte bytes[4];
           const kernels::BF16 narrow = kernels::ToBF16(value);
-          std::memcpy(bytes, dtype == kernels::DType::kF32 ? static_cast<const void*>(&value) : &narrow,
+          std::memcpy(bytes,
+                      dtype == kernels::DType::kF32 ? static_cast<const void*>(&value) : &narrow,
                       kernels::SizeOf(dtype));
-          addition.router_keys.insert(addition.router_keys.end(), bytes, bytes + kernels::SizeOf(dtype));
+          addition.router_keys.insert(addition.router_keys.end(), bytes,
+                                      bytes + kernels::SizeOf(dtype));
         }
       }
     }
@@ -127,11 +137,12 @@ struct ModelQuery {
   std::vector<float> rows;
 };
 
-std::vector<kernels::ScoredDocument> BruteForce(const std::vector<ModelDocument>& documents, const ModelQuery& query,
-                                                int64_t k) {
+std::vector<kernels::ScoredDocument> BruteForce(const std::vector<ModelDocument>& documents,
+                                                const ModelQuery& query, int64_t k) {
   std::vector<kernels::ScoredDocument> scored;
   for (const ModelDocument& document : documents) {
-    if (query.revision < document.from || query.revision >= document.to || query.rows.empty()) continue;
+    if (query.revision < document.from || query.revision >= document.to || query.rows.empty())
+      continue;
     float best = -1e9f;
     for (const std::vector<float>& key : document.keys[query.layer]) {
       for (size_t row = 0; row < query.rows.size(); row += kWidth) {
@@ -148,10 +159,11 @@ std::vector<kernels::ScoredDocument> BruteForce(const std::vector<ModelDocument>
 }
 
 // Runs one stage on all ranks; [query] selections.
-std::vector<Selection> RouteAll(const ModelConfig& config, const std::vector<const Bank*>& banks, int num_ranks,
-                                const std::vector<ModelQuery>& queries, const std::vector<size_t>& bank_of,
-                                kernels::DType dtype) {
-  const auto compute = dtype == kernels::DType::kF32 ? kernels::ComputeDType::kF32 : kernels::ComputeDType::kBF16;
+std::vector<Selection> RouteAll(const ModelConfig& config, const std::vector<const Bank*>& banks,
+                                int num_ranks, const std::vector<ModelQuery>& queries,
+                                const std::vector<size_t>& bank_of, kernels::DType dtype) {
+  const auto compute =
+      dtype == kernels::DType::kF32 ? kernels::ComputeDType::kF32 : kernels::ComputeDType::kBF16;
   auto communicators = MakeLocalCommunicators(num_ranks);
   kernels::ThreadPool threads(2);
   KvPagePool pages({.num_kv_heads = 2, .rows_per_page = 64, .head_dim = 16, .dtype = dtype}, 0);
@@ -175,7 +187,8 @@ std::vector<Selection> RouteAll(const ModelConfig& config, const std::vector<con
   std::vector<std::thread> ranks;
   for (auto& communicator : communicators) {
     ranks.emplace_back([&] {
-      Router router(&config, kWidth, {kernels::DeviceKind::kCpu, &threads}, compute, dtype, &pages, communicator.get());
+      Router router(&config, kWidth, {kernels::DeviceKind::kCpu, &threads}, compute, dtype, &pages,
+                    communicator.get());
       RouteStats stats;
       const absl::Status routed = router.Route(points, &stats);
       EXPECT_TRUE(routed.ok()) << routed;
@@ -206,14 +219,18 @@ TEST(Router, AnyNumberOfShardsSelectsWhatBruteForceSelects) {
       ShardsOnly bank(Geometry(dtype), shards), other(Geometry(dtype), shards);
       Fill(&bank, documents, dtype);
       Fill(&other, others, dtype);
-      const std::vector<Selection> selections = RouteAll(config, {&bank, &other}, shards, queries, bank_of, dtype);
+      const std::vector<Selection> selections =
+          RouteAll(config, {&bank, &other}, shards, queries, bank_of, dtype);
       for (size_t i = 0; i < queries.size(); ++i) {
-        const auto expected = BruteForce(bank_of[i] == 0 ? documents : others, queries[i], config.doc_top_k);
-        EXPECT_EQ(selections[i].documents, expected) << "trial " << trial << ", " << shards << " shards, query " << i;
+        const auto expected =
+            BruteForce(bank_of[i] == 0 ? documents : others, queries[i], config.doc_top_k);
+        EXPECT_EQ(selections[i].documents, expected)
+            << "trial " << trial << ", " << shards << " shards, query " << i;
         ASSERT_EQ(selections[i].owners.size(), expected.size());
         const ShardsOnly& asked = bank_of[i] == 0 ? bank : other;
         for (size_t d = 0; d < expected.size(); ++d) {
-          EXPECT_EQ(asked.shard(selections[i].owners[d]).NumChunks(expected[d].number), selections[i].num_chunks[d]);
+          EXPECT_EQ(asked.shard(selections[i].owners[d]).NumChunks(expected[d].number),
+                    selections[i].num_chunks[d]);
         }
       }
     }
@@ -226,7 +243,8 @@ TEST(Router, AnAbortedGroupReturnsAnErrorInsteadOfWaiting) {
   auto communicators = MakeLocalCommunicators(2);
   communicators[1]->Abort(absl::InternalError("lost"));
   kernels::ThreadPool threads(1);
-  KvPagePool pages({.num_kv_heads = 2, .rows_per_page = 64, .head_dim = 16, .dtype = kernels::DType::kF32}, 0);
+  KvPagePool pages(
+      {.num_kv_heads = 2, .rows_per_page = 64, .head_dim = 16, .dtype = kernels::DType::kF32}, 0);
   Router router(&config, kWidth, {kernels::DeviceKind::kCpu, &threads}, kernels::ComputeDType::kF32,
                 kernels::DType::kF32, &pages, communicators[0].get());
   RouteStats stats;

@@ -10,7 +10,9 @@ namespace {
 
 using ReadState = EventQueue::ReadState;
 
-TokenEvent Token(const std::string& text) { return {.phase = Interleave::Phase::kAnswer, .round = 0, .text = text}; }
+TokenEvent Token(const std::string& text) {
+  return {.phase = Interleave::Phase::kAnswer, .round = 0, .text = text};
+}
 
 std::string TextOf(const QueryEvent& event) { return std::get<TokenEvent>(event).text; }
 
@@ -73,7 +75,8 @@ TEST(EventQueue, OneThreadWritesWhileAnotherReads) {
   });
   int read = 0;
   QueryEvent event;
-  for (ReadState state = ReadState::kPending; state != ReadState::kEnd; state = queue.TryRead(&event)) {
+  for (ReadState state = ReadState::kPending; state != ReadState::kEnd;
+       state = queue.TryRead(&event)) {
     if (state == ReadState::kEvent) {
       EXPECT_EQ(TextOf(event), std::to_string(read++));
     }

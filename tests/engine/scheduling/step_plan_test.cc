@@ -40,10 +40,10 @@ std::unique_ptr<Query> Prompt(const ModelConfig& config, int64_t rows, bool gene
   return query;
 }
 
-// Runs plans until the query's job is done and checks that every half layer covers its rows once, in order, with one routing
-// exchange between the halves of an MSA layer.
-void ExpectWholePrompt(const ModelConfig& config, Planner* planner, Query* query, int64_t last_layer_first_row,
-                       int* num_steps) {
+// Runs plans until the query's job is done and checks that every half layer covers its rows once,
+// in order, with one routing exchange between the halves of an MSA layer.
+void ExpectWholePrompt(const ModelConfig& config, Planner* planner, Query* query,
+                       int64_t last_layer_first_row, int* num_steps) {
   int64_t layer = 0, row = 0;
   LayerPhase phase = LayerPhase::kProject;
   size_t routes = 0;
@@ -56,7 +56,8 @@ void ExpectWholePrompt(const ModelConfig& config, Planner* planner, Query* query
       for (const Slice& slice : stage.slices[0]) {
         ASSERT_EQ(slice.at.layer, layer);
         ASSERT_EQ(slice.at.phase, phase);
-        if (phase == LayerPhase::kAttend && layer == config.num_layers - 1) row = std::max(row, last_layer_first_row);
+        if (phase == LayerPhase::kAttend && layer == config.num_layers - 1)
+          row = std::max(row, last_layer_first_row);
         if (phase == LayerPhase::kAttend && config.MsaIndex(layer) >= 0) {
           EXPECT_TRUE(routed);
         }
@@ -86,7 +87,8 @@ void ExpectWholePrompt(const ModelConfig& config, Planner* planner, Query* query
 TEST(Planner, APromptIsCoveredOnceWhateverTheBudget) {
   const ModelConfig config = Config();
   for (const int64_t rows : {1, 17, 300, 1000}) {
-    for (const absl::Duration slice_time : {absl::Nanoseconds(1), absl::Milliseconds(1), absl::Seconds(10)}) {
+    for (const absl::Duration slice_time :
+         {absl::Nanoseconds(1), absl::Milliseconds(1), absl::Seconds(10)}) {
       Planner planner(&config, 1, slice_time);
       const auto query = Prompt(config, rows, /*generate=*/true);
       int steps = 0;

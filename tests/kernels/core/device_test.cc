@@ -21,7 +21,8 @@ TEST(DeviceTest, AMissingCudaDeviceSaysWhatIsMissing) {
   const std::string message(status.message());
   if (kBuiltWithCuda) {
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_THAT(message, AnyOf(HasSubstr("no NVIDIA driver"), HasSubstr("no device"), HasSubstr("CUDA")));
+    EXPECT_THAT(message,
+                AnyOf(HasSubstr("no NVIDIA driver"), HasSubstr("no device"), HasSubstr("CUDA")));
   } else {
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
     EXPECT_THAT(message, HasSubstr("this build has no CUDA"));

@@ -21,10 +21,11 @@ TEST(DTypeTest, EveryBf16SurvivesTheWayToF32AndBack) {
 
 TEST(DTypeTest, RoundingGoesToTheNearestAndTiesToEven) {
   EXPECT_EQ(ToF32(ToBF16(1.0f + 0x1p-9f)), 1.0f);
-  EXPECT_EQ(ToF32(ToBF16(1.0f + 0x1p-8f)), 1.0f);            // half way: the even neighbour
+  EXPECT_EQ(ToF32(ToBF16(1.0f + 0x1p-8f)), 1.0f);                // half way: the even neighbour
   EXPECT_EQ(ToF32(ToBF16(1.0f + 3 * 0x1p-8f)), 1.0f + 0x1p-6f);  // half way: the even neighbour
   EXPECT_EQ(ToF32(ToBF16(1.0f + 0x1.1p-8f)), 1.0f + 0x1p-7f);
-  EXPECT_EQ(ToF32(ToBF16(std::numeric_limits<float>::max())), std::numeric_limits<float>::infinity());
+  EXPECT_EQ(ToF32(ToBF16(std::numeric_limits<float>::max())),
+            std::numeric_limits<float>::infinity());
   EXPECT_TRUE(std::isnan(ToF32(ToBF16(std::numeric_limits<float>::quiet_NaN()))));
 }
 

@@ -29,7 +29,8 @@ TEST(ThreadPoolTest, ResultsAreVisibleToTheCallerOnReturn) {
   ThreadPool pool(4);
   for (int round = 0; round < 300; ++round) {
     std::vector<int64_t> squares(64);
-    pool.ParallelFor(64, [&](int64_t task) { squares[static_cast<size_t>(task)] = task * task + round; });
+    pool.ParallelFor(
+        64, [&](int64_t task) { squares[static_cast<size_t>(task)] = task * task + round; });
     for (int64_t i = 0; i < 64; ++i) ASSERT_EQ(squares[static_cast<size_t>(i)], i * i + round);
   }
 }

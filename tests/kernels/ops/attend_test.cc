@@ -16,19 +16,23 @@ class Pages {
  public:
   Pages(const OpContext& context, const KvPageShape& shape, const std::vector<float>& keys,
         const std::vector<float>& values) {
-    const int64_t num_rows = static_cast<int64_t>(keys.size()) / (shape.num_kv_heads * shape.head_dim);
+    const int64_t num_rows =
+        static_cast<int64_t>(keys.size()) / (shape.num_kv_heads * shape.head_dim);
     const int64_t num_pages = (num_rows + shape.rows_per_page - 1) / shape.rows_per_page;
     std::vector<void*> pages;
     for (int64_t i = 0; i < num_pages; ++i) {
       // Unused rows hold NaN, which must not reach a result.
       memory_.emplace_back(static_cast<size_t>(shape.bytes()), '\xff');
       pages.push_back(memory_.back().data());
-      spans_.push_back({pages.back(), static_cast<int32_t>(std::min(shape.rows_per_page, num_rows - i * shape.rows_per_page))});
+      spans_.push_back(
+          {pages.back(), static_cast<int32_t>(
+                             std::min(shape.rows_per_page, num_rows - i * shape.rows_per_page))});
     }
-    const absl::Status status = StoreLocal(context, {.key = {keys.data(), {num_rows, shape.num_kv_heads, shape.head_dim}},
-                                                     .value = {values.data(), {num_rows, shape.num_kv_heads, shape.head_dim}},
-                                                     .shape = shape,
-                                                     .pages = pages});
+    const absl::Status status = StoreLocal(
+        context, {.key = {keys.data(), {num_rows, shape.num_kv_heads, shape.head_dim}},
+                  .value = {values.data(), {num_rows, shape.num_kv_heads, shape.head_dim}},
+                  .shape = shape,
+                  .pages = pages});
     EXPECT_TRUE(status.ok()) << status;
   }
   absl::Span<const KvSpan> spans() const { return spans_; }
@@ -49,11 +53,12 @@ class AttendTest : public OpTest {
                          absl::Span<const AttendGroup> groups, float scale = 0.2f) {
     const int64_t rows = static_cast<int64_t>(query.size()) / (num_heads_ * shape_.head_dim);
     std::vector<float> output(query.size(), -1.0f);
-    const absl::Status status = Attend(context, {.query = {query.data(), {rows, num_heads_, shape_.head_dim}},
-                                                 .shape = shape_,
-                                                 .groups = groups,
-                                                 .scale = scale,
-                                                 .output = {output.data(), {rows, num_heads_, shape_.head_dim}}});
+    const absl::Status status =
+        Attend(context, {.query = {query.data(), {rows, num_heads_, shape_.head_dim}},
+                         .shape = shape_,
+                         .groups = groups,
+                         .scale = scale,
+                         .output = {output.data(), {rows, num_heads_, shape_.head_dim}}});
     EXPECT_TRUE(status.ok()) << status;
     return output;
   }
@@ -65,8 +70,9 @@ class AttendTest : public OpTest {
   }
 
   naive::Doubles Naive(const std::vector<float>& query, const std::vector<float>& shared_keys,
-                       const std::vector<float>& shared_values, const std::vector<float>& local_keys,
-                       const std::vector<float>& local_values, const std::vector<int32_t>& visible, double scale) const {
+                       const std::vector<float>& shared_values,
+                       const std::vector<float>& local_keys, const std::vector<float>& local_values,
+                       const std::vector<int32_t>& visible, double scale) const {
     naive::Doubles output;
     const int64_t num_shared = static_cast<int64_t>(shared_keys.size()) / Width();
     for (size_t t = 0; t < visible.size(); ++t) {
@@ -82,8 +88,10 @@ class AttendTest : public OpTest {
           keys.push_back(Row(local_keys, row, g));
           values.push_back(Row(local_values, row, g));
         }
-        const auto begin = query.begin() + (static_cast<int64_t>(t) * num_heads_ + h) * shape_.head_dim;
-        const naive::Doubles row = naive::AttendRow({begin, begin + shape_.head_dim}, keys, values, scale);
+        const auto begin =
+            query.begin() + (static_cast<int64_t>(t) * num_heads_ + h) * shape_.head_dim;
+        const naive::Doubles row =
+            naive::AttendRow({begin, begin + shape_.head_dim}, keys, values, scale);
         output.insert(output.end(), row.begin(), row.end());
       }
     }
@@ -99,7 +107,8 @@ TEST_P(AttendTest, AveragesTheHandWorkedCase) {
   const Pages local(context(), shape_, {0, 0, 0, 0}, {0, 3, 3, 3});
   const std::vector<int32_t> visible = {0, 1, 2};
   const AttendGroup group{0, 3, shared.spans(), local.spans(), visible};
-  EXPECT_EQ(Run(context(), {1, 2, 3, 4, 5, 6}, {&group, 1}), (std::vector<float>{6, 0, 3, 1.5, 3, 2}));
+  EXPECT_EQ(Run(context(), {1, 2, 3, 4, 5, 6}, {&group, 1}),
+            (std::vector<float>{6, 0, 3, 1.5, 3, 2}));
 }
 
 TEST_P(AttendTest, EqualsTheNaiveTwinOverOddSizes) {
@@ -118,10 +127,13 @@ TEST_P(AttendTest, EqualsTheNaiveTwinOverOddSizes) {
         const Pages shared(context(), shape_, shared_keys, shared_values);
         const Pages local(context(), shape_, local_keys, local_values);
         std::vector<int32_t> visible;
-        for (int64_t t = 0; t < num_rows; ++t) visible.push_back(static_cast<int32_t>(num_local - num_rows + t + 1));
+        for (int64_t t = 0; t < num_rows; ++t)
+          visible.push_back(static_cast<int32_t>(num_local - num_rows + t + 1));
         const AttendGroup group{0, num_rows, shared.spans(), local.spans(), visible};
-        ExpectClose(Run(context(), query, {&group, 1}, scale),
-                    Naive(query, shared_keys, shared_values, local_keys, local_values, visible, scale), 3e-6, 1e-5);
+        ExpectClose(
+            Run(context(), query, {&group, 1}, scale),
+            Naive(query, shared_keys, shared_values, local_keys, local_values, visible, scale),
+            3e-6, 1e-5);
       }
     }
   }
@@ -148,7 +160,8 @@ TEST_P(AttendTest, ARowDoesNotDependOnItsGroupSliceOrThreadsBitwise) {
       for (size_t i = 0; i + 1 < std::size(cuts); ++i) {
         const auto begin = static_cast<size_t>(cuts[i]);
         slices.push_back({cuts[i], cuts[i + 1], shared.spans(), local.spans(),
-                          absl::MakeConstSpan(visible).subspan(begin, static_cast<size_t>(cuts[i + 1]) - begin)});
+                          absl::MakeConstSpan(visible).subspan(
+                              begin, static_cast<size_t>(cuts[i + 1]) - begin)});
       }
       EXPECT_TRUE(SameBits(prefill, Run(context(), query, slices)));
 
@@ -156,12 +169,16 @@ TEST_P(AttendTest, ARowDoesNotDependOnItsGroupSliceOrThreadsBitwise) {
       const int64_t row_size = num_heads_ * shape_.head_dim;
       for (const int64_t t : {0, 15, 16, 50, 76}) {
         const auto width = (t + 1) * Width();
-        const Pages so_far(context(), shape_, {keys.begin(), keys.begin() + width}, {values.begin(), values.begin() + width});
+        const Pages so_far(context(), shape_, {keys.begin(), keys.begin() + width},
+                           {values.begin(), values.begin() + width});
         const std::vector<int32_t> sees = {static_cast<int32_t>(t + 1)};
         const AttendGroup alone{0, 1, shared.spans(), so_far.spans(), sees};
-        const std::vector<float> row(query.begin() + t * row_size, query.begin() + (t + 1) * row_size);
+        const std::vector<float> row(query.begin() + t * row_size,
+                                     query.begin() + (t + 1) * row_size);
         const std::vector<float> output = Run(context(), row, {&alone, 1});
-        EXPECT_TRUE(SameBits(output.data(), &prefill[static_cast<size_t>(t * row_size)], output.size())) << "row " << t;
+        EXPECT_TRUE(
+            SameBits(output.data(), &prefill[static_cast<size_t>(t * row_size)], output.size()))
+            << "row " << t;
       }
     }
   }
@@ -177,11 +194,13 @@ TEST_P(AttendTest, GroupsOfOneCallSeeTheirOwnSpansOnly) {
   const Pages second(context(), shape_, other_keys, other_values);
   const std::vector<int32_t> sees_first = {20};
   const std::vector<int32_t> sees_second = {4};
-  const AttendGroup groups[] = {{0, 1, {}, first.spans(), sees_first}, {1, 2, {}, second.spans(), sees_second}};
+  const AttendGroup groups[] = {{0, 1, {}, first.spans(), sees_first},
+                                {1, 2, {}, second.spans(), sees_second}};
   const std::vector<float> output = Run(context(), query, groups);
   const auto middle = query.begin() + num_heads_ * shape_.head_dim;
   naive::Doubles expected = Naive({query.begin(), middle}, {}, {}, keys, values, sees_first, 0.2);
-  const naive::Doubles rest = Naive({middle, query.end()}, {}, {}, other_keys, other_values, sees_second, 0.2);
+  const naive::Doubles rest =
+      Naive({middle, query.end()}, {}, {}, other_keys, other_values, sees_second, 0.2);
   expected.insert(expected.end(), rest.begin(), rest.end());
   ExpectClose(output, expected, 3e-6, 1e-5);
 }
@@ -193,7 +212,8 @@ TEST_P(AttendTest, ARowThatSeesNothingGetsZeros) {
   const AttendGroup group{0, 2, {}, local.spans(), visible};
   const std::vector<float> output = Run(context(), query, {&group, 1});
   const auto row = static_cast<size_t>(num_heads_ * shape_.head_dim);
-  EXPECT_EQ(std::vector<float>(output.begin(), output.begin() + static_cast<int64_t>(row)), std::vector<float>(row, 0.0f));
+  EXPECT_EQ(std::vector<float>(output.begin(), output.begin() + static_cast<int64_t>(row)),
+            std::vector<float>(row, 0.0f));
   EXPECT_NE(output[row], 0.0f);
 }
 
@@ -243,16 +263,26 @@ TEST_P(AttendTest, RefusesArgumentsThatDoNotFit) {
     return Attend(context(), args);
   };
   ASSERT_TRUE(status_of([](auto&, auto&) {}).ok());
-  ExpectInvalid(status_of([](auto& args, auto&) { args.shape.num_kv_heads = 4; }), "Attend: query [2, 6, 24]");
-  ExpectInvalid(status_of([](auto& args, auto&) { args.output.shape[0] = 1; }), "output [1, 6, 24]");
-  ExpectInvalid(status_of([](auto& args, auto&) { args.shape.dtype = DType::kF16; }), "KV pages is f16");
+  ExpectInvalid(status_of([](auto& args, auto&) { args.shape.num_kv_heads = 4; }),
+                "Attend: query [2, 6, 24]");
+  ExpectInvalid(status_of([](auto& args, auto&) { args.output.shape[0] = 1; }),
+                "output [1, 6, 24]");
+  ExpectInvalid(status_of([](auto& args, auto&) { args.shape.dtype = DType::kF16; }),
+                "KV pages is f16");
   ExpectInvalid(status_of([](auto&, auto& group) { group.row_end = 3; }), "rows [0, 3) of 2");
   const std::vector<int32_t> too_many = {2, 4};
-  ExpectInvalid(status_of([&](auto&, auto& group) { group.visible = too_many; }), "a row sees 4 of 3 local rows");
+  ExpectInvalid(status_of([&](auto&, auto& group) { group.visible = too_many; }),
+                "a row sees 4 of 3 local rows");
   const KvSpan no_page{nullptr, 1};
-  ExpectInvalid(status_of([&](auto&, auto& group) { group.shared_spans = {&no_page, 1}; }), "and no page");
+  ExpectInvalid(status_of([&](auto&, auto& group) {
+                  group.shared_spans = {&no_page, 1};
+                }),
+                "and no page");
   const KvSpan too_long{output.data(), 17};
-  ExpectInvalid(status_of([&](auto&, auto& group) { group.shared_spans = {&too_long, 1}; }), "17 rows of a page of 16");
+  ExpectInvalid(status_of([&](auto&, auto& group) {
+                  group.shared_spans = {&too_long, 1};
+                }),
+                "17 rows of a page of 16");
   ExpectNoCudaPath(Attend({DeviceKind::kCuda, nullptr}, {}), "Attend");
 }
 

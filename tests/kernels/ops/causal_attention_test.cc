@@ -22,11 +22,12 @@ class CausalAttentionTest : public OpTest {
 
   int64_t Width() const { return num_kv_heads_ * head_dim_; }
   Rows RandomRows(int64_t count) {
-    return {Random(count * num_heads_ * head_dim_), Random(count * Width()), Random(count * Width())};
+    return {Random(count * num_heads_ * head_dim_), Random(count * Width()),
+            Random(count * Width())};
   }
 
-  CausalAttentionArgs Args(const Rows& rows, absl::Span<const int64_t> offsets, int64_t begin, int64_t end,
-                           std::vector<float>& output) const {
+  CausalAttentionArgs Args(const Rows& rows, absl::Span<const int64_t> offsets, int64_t begin,
+                           int64_t end, std::vector<float>& output) const {
     const int64_t count = static_cast<int64_t>(rows.key.size()) / Width();
     output.assign(static_cast<size_t>((end - begin) * num_heads_ * head_dim_), -1.0f);
     return {.query = {rows.query.data(), {count, num_heads_, head_dim_}},
@@ -39,8 +40,8 @@ class CausalAttentionTest : public OpTest {
             .output = {output.data(), {end - begin, num_heads_, head_dim_}}};
   }
 
-  std::vector<float> Run(const OpContext& context, const Rows& rows, absl::Span<const int64_t> offsets, int64_t begin,
-                         int64_t end) const {
+  std::vector<float> Run(const OpContext& context, const Rows& rows,
+                         absl::Span<const int64_t> offsets, int64_t begin, int64_t end) const {
     std::vector<float> output;
     const absl::Status status = CausalAttention(context, Args(rows, offsets, begin, end, output));
     EXPECT_TRUE(status.ok()) << status;
@@ -58,10 +59,12 @@ class CausalAttentionTest : public OpTest {
           for (int64_t row = offsets[document]; row <= t; ++row) {
             const auto offset = row * Width() + g * head_dim_;
             keys.emplace_back(rows.key.begin() + offset, rows.key.begin() + offset + head_dim_);
-            values.emplace_back(rows.value.begin() + offset, rows.value.begin() + offset + head_dim_);
+            values.emplace_back(rows.value.begin() + offset,
+                                rows.value.begin() + offset + head_dim_);
           }
           const auto begin = rows.query.begin() + (t * num_heads_ + h) * head_dim_;
-          const naive::Doubles row = naive::AttendRow({begin, begin + head_dim_}, keys, values, 0.3f);
+          const naive::Doubles row =
+              naive::AttendRow({begin, begin + head_dim_}, keys, values, 0.3f);
           output.insert(output.end(), row.begin(), row.end());
         }
       }
@@ -97,7 +100,8 @@ TEST_P(CausalAttentionTest, ARowDoesNotDependOnCompanySliceOrThreadsBitwise) {
   const int64_t cuts[] = {0, 1, 39, 45, 46, 100, 131, 200};
   for (size_t i = 0; i + 1 < std::size(cuts); ++i) {
     const std::vector<float> slice = Run(context(), rows, offsets, cuts[i], cuts[i + 1]);
-    EXPECT_TRUE(SameBits(slice.data(), &all[static_cast<size_t>(cuts[i]) * row_size], slice.size()));
+    EXPECT_TRUE(
+        SameBits(slice.data(), &all[static_cast<size_t>(cuts[i]) * row_size], slice.size()));
   }
   const int64_t alone_offsets[] = {0, 159};
   const Rows alone{{rows.query.begin() + 41 * num_heads_ * head_dim_, rows.query.end()},
@@ -125,12 +129,14 @@ TEST_P(CausalAttentionTest, RefusesArgumentsThatDoNotFit) {
     return CausalAttention(context(), args);
   };
   ASSERT_TRUE(status_of([](auto&) {}).ok());
-  ExpectInvalid(status_of([](auto& args) { args.key.shape[1] = args.value.shape[1] = 3; }), "key [5, 3, 22]");
+  ExpectInvalid(status_of([](auto& args) { args.key.shape[1] = args.value.shape[1] = 3; }),
+                "key [5, 3, 22]");
   ExpectInvalid(status_of([](auto& args) { args.value.shape[0] = 4; }), "value [4, 2, 22]");
   ExpectInvalid(status_of([](auto& args) { args.row_end = 6; }), "rows [1, 6) of 5");
   ExpectInvalid(status_of([](auto& args) { args.output.shape[0] = 2; }), "with output [2, 4, 22]");
   const int64_t wrong[] = {0, 4};
-  ExpectInvalid(status_of([&](auto& args) { args.doc_offsets = wrong; }), "doc_offsets ends with 4");
+  ExpectInvalid(status_of([&](auto& args) { args.doc_offsets = wrong; }),
+                "doc_offsets ends with 4");
   ExpectNoCudaPath(CausalAttention({DeviceKind::kCuda, nullptr}, {}), "CausalAttention");
 }
 

@@ -25,10 +25,13 @@ TEST_P(EmbedTest, CopiesRowsExactlyAtOddWidths) {
       std::vector<int32_t> ids(200);
       for (int32_t& id : ids) id = static_cast<int32_t>(RandomBelow(50));
       std::vector<float> output(200 * static_cast<size_t>(width));
-      ASSERT_TRUE(Embed(context(), {table.data(), dtype, 50, width}, ids, {output.data(), {200, width}}).ok());
+      ASSERT_TRUE(
+          Embed(context(), {table.data(), dtype, 50, width}, ids, {output.data(), {200, width}})
+              .ok());
       for (size_t t = 0; t < ids.size(); ++t) {
         EXPECT_TRUE(SameBits(&output[t * static_cast<size_t>(width)],
-                             &values[static_cast<size_t>(ids[t] * width)], static_cast<size_t>(width)));
+                             &values[static_cast<size_t>(ids[t] * width)],
+                             static_cast<size_t>(width)));
       }
     }
   }
@@ -40,15 +43,18 @@ TEST_P(EmbedTest, RefusesAnIdOutsideTheTable) {
   const MatrixView view{table.data(), DType::kF32, 2, 2};
   ExpectInvalid(Embed(context(), view, std::vector<int32_t>{0, 2}, {output.data(), {2, 2}}),
                 "token id 2 at 1 is outside [0, 2)");
-  ExpectInvalid(Embed(context(), view, std::vector<int32_t>{-1, 0}, {output.data(), {2, 2}}), "token id -1 at 0");
+  ExpectInvalid(Embed(context(), view, std::vector<int32_t>{-1, 0}, {output.data(), {2, 2}}),
+                "token id -1 at 0");
 }
 
 TEST_P(EmbedTest, RefusesShapesThatDoNotFit) {
   const Stored table(DType::kF32, {1, 2, 3, 4});
   std::vector<float> output(4);
   const MatrixView view{table.data(), DType::kF32, 2, 2};
-  ExpectInvalid(Embed(context(), view, std::vector<int32_t>{0}, {output.data(), {2, 2}}), "output [2, 2]");
-  ExpectInvalid(Embed(context(), {table.data(), DType::kF16, 2, 2}, {}, {nullptr, {0, 2}}), "table is f16");
+  ExpectInvalid(Embed(context(), view, std::vector<int32_t>{0}, {output.data(), {2, 2}}),
+                "output [2, 2]");
+  ExpectInvalid(Embed(context(), {table.data(), DType::kF16, 2, 2}, {}, {nullptr, {0, 2}}),
+                "table is f16");
   EXPECT_TRUE(Embed(context(), view, {}, {nullptr, {0, 2}}).ok());
   ExpectNoCudaPath(Embed({DeviceKind::kCuda, nullptr}, view, {}, {nullptr, {0, 2}}), "Embed");
 }

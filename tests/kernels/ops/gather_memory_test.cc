@@ -24,7 +24,9 @@ class GatherMemoryTest : public OpTest {
   float At(int64_t part, int64_t head, int64_t row, int64_t d) const {
     const char* const page = memory_[static_cast<size_t>(row / shape_.rows_per_page)].data();
     const auto index = static_cast<size_t>(
-        ((part * shape_.num_kv_heads + head) * shape_.rows_per_page + row % shape_.rows_per_page) * shape_.head_dim + d);
+        ((part * shape_.num_kv_heads + head) * shape_.rows_per_page + row % shape_.rows_per_page) *
+            shape_.head_dim +
+        d);
     if (shape_.dtype == DType::kF32) {
       float value;
       std::memcpy(&value, page + index * 4, 4);
@@ -57,8 +59,10 @@ TEST_P(GatherMemoryTest, ChunksLandInTheirRowsInEveryCombinationOfDTypes) {
         for (int64_t row = 0; row < 12; ++row) {
           for (int64_t i = 0; i < 2 * width; ++i) {
             const bool written = row >= 4 && row < 11;
-            const float value = written ? values[static_cast<size_t>((row - 4) * 2 * width + i)] : 0.0f;
-            ASSERT_EQ(At(i / width, i % width / head_dim, row, i % head_dim), rounded ? ToF32(ToBF16(value)) : value);
+            const float value =
+                written ? values[static_cast<size_t>((row - 4) * 2 * width + i)] : 0.0f;
+            ASSERT_EQ(At(i / width, i % width / head_dim, row, i % head_dim),
+                      rounded ? ToF32(ToBF16(value)) : value);
           }
         }
       }
@@ -129,7 +133,8 @@ TEST_P(GatherMemoryTest, RefusesRowsOutsideThePages) {
   args.num_chunks = 0;
   EXPECT_TRUE(GatherMemory(context(), args).ok());
   pages_[1] = nullptr;
-  args = {.content = values.data(), .num_chunks = 2, .shape = shape_, .pages = pages_, .first_row = 2};
+  args = {
+      .content = values.data(), .num_chunks = 2, .shape = shape_, .pages = pages_, .first_row = 2};
   ExpectInvalid(GatherMemory(context(), args), "page 1 is null");
   args.content_dtype = DType::kF16;
   ExpectInvalid(GatherMemory(context(), args), "content is f16");

@@ -17,13 +17,14 @@ struct Problem {
 
 class MatMulTest : public OpTest {
  protected:
-  std::vector<float> Multiply(const OpContext& context, const std::vector<float>& input, const Stored& weight,
-                              const Problem& size, ComputeDType compute) {
+  std::vector<float> Multiply(const OpContext& context, const std::vector<float>& input,
+                              const Stored& weight, const Problem& size, ComputeDType compute) {
     std::vector<float> output(static_cast<size_t>(size.m * size.n));
-    const absl::Status status = MatMul(context, {.input = {input.data(), {size.m, size.k}},
-                                                 .weight = {weight.data(), weight.dtype, size.n, size.k},
-                                                 .output = {output.data(), {size.m, size.n}},
-                                                 .compute = compute});
+    const absl::Status status =
+        MatMul(context, {.input = {input.data(), {size.m, size.k}},
+                         .weight = {weight.data(), weight.dtype, size.n, size.k},
+                         .output = {output.data(), {size.m, size.n}},
+                         .compute = compute});
     EXPECT_TRUE(status.ok()) << status;
     return output;
   }
@@ -41,8 +42,9 @@ TEST_P(MatMulTest, MultipliesTheHandWorkedCase) {
 }
 
 TEST_P(MatMulTest, EqualsTheNaiveTwinOverOddSizes) {
-  const Problem sizes[] = {{1, 1, 1},  {1, 9, 33},  {2, 3, 31},    {3, 5, 17},   {4, 4, 64},    {5, 31, 127},
-                           {6, 7, 63}, {7, 8, 129}, {13, 257, 65}, {65, 33, 96}, {300, 21, 70}, {1, 700, 1030}};
+  const Problem sizes[] = {{1, 1, 1},     {1, 9, 33},   {2, 3, 31},    {3, 5, 17},
+                           {4, 4, 64},    {5, 31, 127}, {6, 7, 63},    {7, 8, 129},
+                           {13, 257, 65}, {65, 33, 96}, {300, 21, 70}, {1, 700, 1030}};
   for (const Problem& size : sizes) {
     const std::vector<float> input = Random(size.m * size.k);
     const std::vector<float> values = RandomBF16(size.n * size.k);
@@ -51,11 +53,14 @@ TEST_P(MatMulTest, EqualsTheNaiveTwinOverOddSizes) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
       const Stored weight(dtype, values);
       ExpectClose(Multiply(context(), input, weight, size, ComputeDType::kF32),
-                  naive::MatMul(naive::Widen(input), naive::Widen(values), size.m, size.n, size.k), f32_error, 1e-5);
+                  naive::MatMul(naive::Widen(input), naive::Widen(values), size.m, size.n, size.k),
+                  f32_error, 1e-5);
       std::vector<float> rounded = input;
       for (float& value : rounded) value = ToF32(ToBF16(value));
-      ExpectClose(Multiply(context(), input, weight, size, ComputeDType::kBF16),
-                  naive::MatMul(naive::Widen(rounded), naive::Widen(values), size.m, size.n, size.k), f32_error, 1e-5);
+      ExpectClose(
+          Multiply(context(), input, weight, size, ComputeDType::kBF16),
+          naive::MatMul(naive::Widen(rounded), naive::Widen(values), size.m, size.n, size.k),
+          f32_error, 1e-5);
     }
   }
 }
@@ -73,8 +78,10 @@ TEST_P(MatMulTest, ARowAloneEqualsTheSameRowInABatchBitwise) {
         for (const int64_t first : {0, 1, 5, 254, 289}) {
           const auto begin = input.begin() + first * size.k;
           const std::vector<float> some(begin, begin + rows * size.k);
-          const std::vector<float> output = Multiply(context(), some, weight, {rows, size.n, size.k}, compute);
-          EXPECT_TRUE(SameBits(output.data(), &batch[static_cast<size_t>(first * size.n)], output.size()))
+          const std::vector<float> output =
+              Multiply(context(), some, weight, {rows, size.n, size.k}, compute);
+          EXPECT_TRUE(
+              SameBits(output.data(), &batch[static_cast<size_t>(first * size.n)], output.size()))
               << rows << " rows from " << first;
         }
       }
@@ -87,13 +94,16 @@ TEST_P(MatMulTest, AnOutputColumnDoesNotDependOnItsNeighboursBitwise) {
   const std::vector<float> input = Random(size.m * size.k);
   const std::vector<float> values = Random(size.n * size.k);
   for (const ComputeDType compute : {ComputeDType::kF32, ComputeDType::kBF16}) {
-    const std::vector<float> all = Multiply(context(), input, Stored(DType::kBF16, values), size, compute);
+    const std::vector<float> all =
+        Multiply(context(), input, Stored(DType::kBF16, values), size, compute);
     for (int64_t n = 0; n < size.n; ++n) {
       const auto begin = values.begin() + n * size.k;
       const Stored column(DType::kBF16, {begin, begin + size.k});
-      const std::vector<float> alone = Multiply(context(), input, column, {size.m, 1, size.k}, compute);
+      const std::vector<float> alone =
+          Multiply(context(), input, column, {size.m, 1, size.k}, compute);
       for (int64_t m = 0; m < size.m; ++m) {
-        EXPECT_TRUE(SameBits(&alone[static_cast<size_t>(m)], &all[static_cast<size_t>(m * size.n + n)], 1));
+        EXPECT_TRUE(
+            SameBits(&alone[static_cast<size_t>(m)], &all[static_cast<size_t>(m * size.n + n)], 1));
       }
     }
   }

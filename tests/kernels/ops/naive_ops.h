@@ -23,11 +23,13 @@ inline double Dot(const double* a, const double* b, int64_t count) {
 }
 
 // input [M, K], weight [N, K] -> [M, N]
-inline Doubles MatMul(const Doubles& input, const Doubles& weight, int64_t m, int64_t n, int64_t k) {
+inline Doubles MatMul(const Doubles& input, const Doubles& weight, int64_t m, int64_t n,
+                      int64_t k) {
   Doubles output(static_cast<size_t>(m * n));
   for (int64_t i = 0; i < m; ++i) {
     for (int64_t j = 0; j < n; ++j) {
-      output[static_cast<size_t>(i * n + j)] = Dot(&input[static_cast<size_t>(i * k)], &weight[static_cast<size_t>(j * k)], k);
+      output[static_cast<size_t>(i * n + j)] =
+          Dot(&input[static_cast<size_t>(i * k)], &weight[static_cast<size_t>(j * k)], k);
     }
   }
   return output;
@@ -43,10 +45,11 @@ inline Doubles Softmax(Doubles scores) {
 }
 
 // One query row and head over `rows` keys and values of width `d`; zeros if there are none.
-inline Doubles AttendRow(const Doubles& query, const std::vector<Doubles>& keys, const std::vector<Doubles>& values,
-                         double scale) {
+inline Doubles AttendRow(const Doubles& query, const std::vector<Doubles>& keys,
+                         const std::vector<Doubles>& values, double scale) {
   Doubles scores;
-  for (const Doubles& key : keys) scores.push_back(scale * Dot(query.data(), key.data(), static_cast<int64_t>(query.size())));
+  for (const Doubles& key : keys)
+    scores.push_back(scale * Dot(query.data(), key.data(), static_cast<int64_t>(query.size())));
   const Doubles weights = Softmax(scores);
   Doubles output(query.size(), 0.0);
   for (size_t j = 0; j < values.size(); ++j) {
@@ -86,7 +89,8 @@ struct ScoreRule {
 };
 
 inline double RowScore(const ScoreRule& rule, const double* query, const double* key) {
-  if (rule.head_reduce == HeadReduce::kMean) return Dot(query, key, rule.num_kv_heads * rule.head_dim);
+  if (rule.head_reduce == HeadReduce::kMean)
+    return Dot(query, key, rule.num_kv_heads * rule.head_dim);
   double best = -std::numeric_limits<double>::infinity();
   for (int64_t h = 0; h < rule.num_query_heads; ++h) {
     const int64_t g = h / (rule.num_query_heads / rule.num_kv_heads);
@@ -96,21 +100,25 @@ inline double RowScore(const ScoreRule& rule, const double* query, const double*
 }
 
 inline double DocumentScore(const ScoreRule& rule, const Doubles& query, const Doubles& keys) {
-  const int64_t heads = rule.head_reduce == HeadReduce::kMean ? rule.num_kv_heads : rule.num_query_heads;
+  const int64_t heads =
+      rule.head_reduce == HeadReduce::kMean ? rule.num_kv_heads : rule.num_query_heads;
   const auto columns = static_cast<size_t>(heads * rule.head_dim);
   const auto width = static_cast<size_t>(rule.num_kv_heads * rule.head_dim);
   Doubles chunk_scores;
   for (size_t chunk = 0; chunk < keys.size(); chunk += width) {
     Doubles rows;
-    for (size_t t = 0; t < query.size(); t += columns) rows.push_back(RowScore(rule, &query[t], &keys[chunk]));
+    for (size_t t = 0; t < query.size(); t += columns)
+      rows.push_back(RowScore(rule, &query[t], &keys[chunk]));
     const double sum = std::accumulate(rows.begin(), rows.end(), 0.0);
-    chunk_scores.push_back(rule.query_reduce == QueryReduce::kMax    ? *std::max_element(rows.begin(), rows.end())
-                           : rule.query_reduce == QueryReduce::kMean ? sum / static_cast<double>(rows.size())
-                                                                     : rows.back());
+    chunk_scores.push_back(
+        rule.query_reduce == QueryReduce::kMax    ? *std::max_element(rows.begin(), rows.end())
+        : rule.query_reduce == QueryReduce::kMean ? sum / static_cast<double>(rows.size())
+                                                  : rows.back());
   }
   const double sum = std::accumulate(chunk_scores.begin(), chunk_scores.end(), 0.0);
-  return rule.scale * (rule.chunk_reduce == ChunkReduce::kMax ? *std::max_element(chunk_scores.begin(), chunk_scores.end())
-                                                              : sum / static_cast<double>(chunk_scores.size()));
+  return rule.scale * (rule.chunk_reduce == ChunkReduce::kMax
+                           ? *std::max_element(chunk_scores.begin(), chunk_scores.end())
+                           : sum / static_cast<double>(chunk_scores.size()));
 }
 
 }  // namespace msa::kernels::naive

@@ -43,7 +43,9 @@ class OpTest : public testing::TestWithParam<std::string> {
     for (float& value : values) value = ToF32(ToBF16(value));
     return values;
   }
-  int64_t RandomBelow(int64_t bound) { return std::uniform_int_distribution<int64_t>(0, bound - 1)(generator_); }
+  int64_t RandomBelow(int64_t bound) {
+    return std::uniform_int_distribution<int64_t>(0, bound - 1)(generator_);
+  }
 
   std::mt19937 generator_{12345};
 
@@ -53,12 +55,12 @@ class OpTest : public testing::TestWithParam<std::string> {
   ThreadPool single_{1};
 };
 
-#define MSA_ON_EVERY_LEVEL(Suite)                                                              \
-  INSTANTIATE_TEST_SUITE_P(EveryLevel, Suite, testing::ValuesIn(LevelsOfThisMachine()),        \
-                           [](const auto& param_info) {                                        \
-                             std::string name = param_info.param;                              \
-                             for (char& c : name) c = c == '-' ? '_' : c;                      \
-                             return name;                                                      \
+#define MSA_ON_EVERY_LEVEL(Suite)                                                       \
+  INSTANTIATE_TEST_SUITE_P(EveryLevel, Suite, testing::ValuesIn(LevelsOfThisMachine()), \
+                           [](const auto& param_info) {                                 \
+                             std::string name = param_info.param;                       \
+                             for (char& c : name) c = c == '-' ? '_' : c;               \
+                             return name;                                               \
                            })
 
 // Values in the storage that a kernel reads; owns the bytes.
@@ -74,7 +76,9 @@ struct Stored {
       for (const float value : values) bf16.push_back(ToBF16(value));
     }
   }
-  const void* data() const { return dtype == DType::kF32 ? static_cast<const void*>(f32.data()) : bf16.data(); }
+  const void* data() const {
+    return dtype == DType::kF32 ? static_cast<const void*>(f32.data()) : bf16.data();
+  }
 };
 
 inline bool SameBits(const float* a, const float* b, size_t count) {
@@ -86,8 +90,8 @@ inline bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 // |actual[i] - expected[i]| <= absolute + relative * |expected[i]|
-inline void ExpectClose(const std::vector<float>& actual, const std::vector<double>& expected, double absolute,
-                        double relative) {
+inline void ExpectClose(const std::vector<float>& actual, const std::vector<double>& expected,
+                        double absolute, double relative) {
   ASSERT_EQ(actual.size(), expected.size());
   for (size_t i = 0; i < actual.size(); ++i) {
     ASSERT_NEAR(actual[i], expected[i], absolute + relative * std::abs(expected[i])) << "at " << i;
@@ -101,7 +105,8 @@ inline void ExpectInvalid(const absl::Status& status, const std::string& part) {
 
 inline void ExpectNoCudaPath(const absl::Status& status, const std::string& op) {
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << status;
-  EXPECT_EQ(std::string(status.message()), op + " on device cuda: this build has no CUDA path for it");
+  EXPECT_EQ(std::string(status.message()),
+            op + " on device cuda: this build has no CUDA path for it");
 }
 
 }  // namespace msa::kernels

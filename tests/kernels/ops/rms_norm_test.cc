@@ -10,12 +10,14 @@ namespace {
 
 class RmsNormTest : public OpTest {
  protected:
-  std::vector<float> Run(const std::vector<float>& input, const std::vector<float>& weight, float epsilon) {
+  std::vector<float> Run(const std::vector<float>& input, const std::vector<float>& weight,
+                         float epsilon) {
     const auto width = static_cast<int64_t>(weight.size());
     const int64_t rows = static_cast<int64_t>(input.size()) / width;
     std::vector<float> output(input.size());
-    const absl::Status status = RmsNorm(context(), {input.data(), {rows, width}}, {weight.data(), {width}}, epsilon,
-                                        {output.data(), {rows, width}});
+    const absl::Status status =
+        RmsNorm(context(), {input.data(), {rows, width}}, {weight.data(), {width}}, epsilon,
+                {output.data(), {rows, width}});
     EXPECT_TRUE(status.ok()) << status;
     return output;
   }
@@ -30,7 +32,8 @@ TEST_P(RmsNormTest, EqualsTheNaiveTwinOverOddSizes) {
   for (const int64_t width : {1, 3, 16, 31, 128, 1000, 1031}) {
     const auto input = Random(9 * width, 3.0f);
     const auto weight = Random(width);
-    ExpectClose(Run(input, weight, 1e-6f), naive::RmsNorm(naive::Widen(input), naive::Widen(weight), 1e-6), 1e-7, 2e-6);
+    ExpectClose(Run(input, weight, 1e-6f),
+                naive::RmsNorm(naive::Widen(input), naive::Widen(weight), 1e-6), 1e-7, 2e-6);
   }
 }
 
@@ -40,7 +43,8 @@ TEST_P(RmsNormTest, ARowAloneEqualsTheSameRowInABatchBitwise) {
   const auto weight = Random(width);
   const std::vector<float> batch = Run(input, weight, 1e-6f);
   for (const int64_t t : {0, 1, 57, 99}) {
-    const std::vector<float> row = Run({input.begin() + t * width, input.begin() + (t + 1) * width}, weight, 1e-6f);
+    const std::vector<float> row =
+        Run({input.begin() + t * width, input.begin() + (t + 1) * width}, weight, 1e-6f);
     EXPECT_TRUE(SameBits(row.data(), &batch[static_cast<size_t>(t * width)], row.size()));
   }
 }
@@ -49,7 +53,9 @@ TEST_P(RmsNormTest, WorksInPlace) {
   const auto input = Random(5 * 40);
   const auto weight = Random(40);
   std::vector<float> values = input;
-  ASSERT_TRUE(RmsNorm(context(), {values.data(), {5, 40}}, {weight.data(), {40}}, 1e-6f, {values.data(), {5, 40}}).ok());
+  ASSERT_TRUE(RmsNorm(context(), {values.data(), {5, 40}}, {weight.data(), {40}}, 1e-6f,
+                      {values.data(), {5, 40}})
+                  .ok());
   EXPECT_TRUE(SameBits(values, Run(input, weight, 1e-6f)));
 }
 
@@ -63,11 +69,15 @@ TEST_P(RmsNormTest, RefusesShapesThatDoNotFit) {
   const HostView<float, 2> rows{values.data(), {3, 4}};
   const HostView<const float, 2> input{values.data(), {3, 4}};
   ExpectInvalid(RmsNorm(context(), input, {values.data(), {3}}, 1e-6f, rows), "weight [3]");
-  ExpectInvalid(RmsNorm(context(), input, {values.data(), {4}}, 1e-6f, {values.data(), {2, 4}}), "output [2, 4]");
+  ExpectInvalid(RmsNorm(context(), input, {values.data(), {4}}, 1e-6f, {values.data(), {2, 4}}),
+                "output [2, 4]");
   ExpectInvalid(RmsNorm(context(), input, {values.data(), {4}}, -1.0f, rows), "epsilon is -1");
-  ExpectInvalid(RmsNorm(context(), input, {values.data(), {4}}, std::nanf(""), rows), "epsilon is nan");
-  EXPECT_TRUE(RmsNorm(context(), {nullptr, {0, 4}}, {values.data(), {4}}, 1e-6f, {nullptr, {0, 4}}).ok());
-  ExpectNoCudaPath(RmsNorm({DeviceKind::kCuda, nullptr}, input, {values.data(), {4}}, 1e-6f, rows), "RmsNorm");
+  ExpectInvalid(RmsNorm(context(), input, {values.data(), {4}}, std::nanf(""), rows),
+                "epsilon is nan");
+  EXPECT_TRUE(
+      RmsNorm(context(), {nullptr, {0, 4}}, {values.data(), {4}}, 1e-6f, {nullptr, {0, 4}}).ok());
+  ExpectNoCudaPath(RmsNorm({DeviceKind::kCuda, nullptr}, input, {values.data(), {4}}, 1e-6f, rows),
+                   "RmsNorm");
 }
 
 MSA_ON_EVERY_LEVEL(RmsNormTest);

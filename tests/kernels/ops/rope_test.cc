@@ -9,11 +9,12 @@ namespace {
 
 class RopeTest : public OpTest {
  protected:
-  std::vector<float> Run(std::vector<float> values, const std::vector<int32_t>& positions, int64_t num_heads,
-                         double theta) {
+  std::vector<float> Run(std::vector<float> values, const std::vector<int32_t>& positions,
+                         int64_t num_heads, double theta) {
     const auto rows = static_cast<int64_t>(positions.size());
     const int64_t head_dim = static_cast<int64_t>(values.size()) / (rows * num_heads);
-    const absl::Status status = Rope(context(), {values.data(), {rows, num_heads, head_dim}}, positions, theta);
+    const absl::Status status =
+        Rope(context(), {values.data(), {rows, num_heads, head_dim}}, positions, theta);
     EXPECT_TRUE(status.ok()) << status;
     return values;
   }
@@ -39,10 +40,12 @@ TEST_P(RopeTest, EqualsTheNaiveTwinAlsoFarOut) {
       const int64_t half = head_dim / 2;
       std::vector<double> rotated(static_cast<size_t>(head_dim));
       for (int64_t i = 0; i < half; ++i) {
-        const double angle =
-            positions[row / 3] * std::pow(5e6, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
-        rotated[static_cast<size_t>(i)] = head[i] * std::cos(angle) - head[i + half] * std::sin(angle);
-        rotated[static_cast<size_t>(i + half)] = head[i + half] * std::cos(angle) + head[i] * std::sin(angle);
+        const double angle = positions[row / 3] * std::pow(5e6, -2.0 * static_cast<double>(i) /
+                                                                    static_cast<double>(head_dim));
+        rotated[static_cast<size_t>(i)] =
+            head[i] * std::cos(angle) - head[i + half] * std::sin(angle);
+        rotated[static_cast<size_t>(i + half)] =
+            head[i + half] * std::cos(angle) + head[i] * std::sin(angle);
       }
       expected.insert(expected.end(), rotated.begin(), rotated.end());
     }
@@ -62,8 +65,8 @@ TEST_P(RopeTest, ARowAloneEqualsTheSameRowInABatchBitwise) {
   for (size_t t = 0; t < positions.size(); ++t) positions[t] = static_cast<int32_t>(3 * t);
   const std::vector<float> batch = Run(values, positions, 2, 5e6);
   for (const int64_t t : {0, 1, 250, 299}) {
-    const std::vector<float> alone =
-        Run({values.begin() + t * row, values.begin() + (t + 1) * row}, {positions[static_cast<size_t>(t)]}, 2, 5e6);
+    const std::vector<float> alone = Run({values.begin() + t * row, values.begin() + (t + 1) * row},
+                                         {positions[static_cast<size_t>(t)]}, 2, 5e6);
     EXPECT_TRUE(SameBits(alone.data(), &batch[static_cast<size_t>(t * row)], alone.size()));
   }
 }
@@ -72,11 +75,14 @@ TEST_P(RopeTest, RefusesArgumentsThatDoNotFit) {
   std::vector<float> values(12);
   const std::vector<int32_t> positions = {0, 1};
   ExpectInvalid(Rope(context(), {values.data(), {2, 2, 3}}, positions, 1e4), "D even");
-  ExpectInvalid(Rope(context(), {values.data(), {3, 1, 4}}, positions, 1e4), "2 positions and heads [3, 1, 4]");
-  ExpectInvalid(Rope(context(), {values.data(), {2, 1, 6}}, std::vector<int32_t>{0, -1}, 1e4), "position -1 is negative");
+  ExpectInvalid(Rope(context(), {values.data(), {3, 1, 4}}, positions, 1e4),
+                "2 positions and heads [3, 1, 4]");
+  ExpectInvalid(Rope(context(), {values.data(), {2, 1, 6}}, std::vector<int32_t>{0, -1}, 1e4),
+                "position -1 is negative");
   ExpectInvalid(Rope(context(), {values.data(), {2, 1, 6}}, positions, 0.0), "theta is 0");
   EXPECT_TRUE(Rope(context(), {nullptr, {0, 1, 6}}, {}, 1e4).ok());
-  ExpectNoCudaPath(Rope({DeviceKind::kCuda, nullptr}, {values.data(), {2, 1, 6}}, positions, 1e4), "Rope");
+  ExpectNoCudaPath(Rope({DeviceKind::kCuda, nullptr}, {values.data(), {2, 1, 6}}, positions, 1e4),
+                   "Rope");
 }
 
 MSA_ON_EVERY_LEVEL(RopeTest);

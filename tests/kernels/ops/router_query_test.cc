@@ -10,16 +10,17 @@ namespace {
 
 class RouterQueryTest : public OpTest {
  protected:
-  std::vector<float> Run(const std::vector<float>& heads, int64_t num_heads, int64_t num_kv_heads, int64_t head_dim,
-                         bool normalize, bool sum_groups) {
+  std::vector<float> Run(const std::vector<float>& heads, int64_t num_heads, int64_t num_kv_heads,
+                         int64_t head_dim, bool normalize, bool sum_groups) {
     const int64_t rows = static_cast<int64_t>(heads.size()) / (num_heads * head_dim);
     const int64_t columns = (sum_groups ? num_kv_heads : num_heads) * head_dim;
     std::vector<float> output(static_cast<size_t>(rows * columns), 99.0f);
-    const absl::Status status = RouterQuery(context(), {.heads = {heads.data(), {rows, num_heads, head_dim}},
-                                                        .normalize = normalize,
-                                                        .sum_groups = sum_groups,
-                                                        .num_kv_heads = num_kv_heads,
-                                                        .output = {output.data(), {rows, columns}}});
+    const absl::Status status =
+        RouterQuery(context(), {.heads = {heads.data(), {rows, num_heads, head_dim}},
+                                .normalize = normalize,
+                                .sum_groups = sum_groups,
+                                .num_kv_heads = num_kv_heads,
+                                .output = {output.data(), {rows, columns}}});
     EXPECT_TRUE(status.ok()) << status;
     return output;
   }
@@ -30,7 +31,8 @@ TEST_P(RouterQueryTest, SumsTheHandWorkedCase) {
   const std::vector<float> heads = {3, 4, 0, 2, 8, 6, 0, 0};
   EXPECT_EQ(Run(heads, 4, 2, 2, true, true), (std::vector<float>{0.15f, 0.45f, 0.2f, 0.15f}));
   EXPECT_EQ(Run(heads, 4, 2, 2, false, true), (std::vector<float>{0.75f, 1.5f, 2, 1.5f}));
-  EXPECT_EQ(Run(heads, 4, 2, 2, true, false), (std::vector<float>{0.6f, 0.8f, 0, 1, 0.8f, 0.6f, 0, 0}));
+  EXPECT_EQ(Run(heads, 4, 2, 2, true, false),
+            (std::vector<float>{0.6f, 0.8f, 0, 1, 0.8f, 0.6f, 0, 0}));
 }
 
 TEST_P(RouterQueryTest, EqualsTheNaiveTwinOverOddSizes) {
@@ -58,15 +60,18 @@ TEST_P(RouterQueryTest, ARowAloneEqualsTheSameRowInABatchBitwise) {
   const auto heads = Random(300 * row);
   const std::vector<float> batch = Run(heads, 4, 2, 33, true, true);
   for (const int64_t t : {0, 123, 299}) {
-    const std::vector<float> alone = Run({heads.begin() + t * row, heads.begin() + (t + 1) * row}, 4, 2, 33, true, true);
-    EXPECT_TRUE(SameBits(alone.data(), &batch[static_cast<size_t>(t) * alone.size()], alone.size()));
+    const std::vector<float> alone =
+        Run({heads.begin() + t * row, heads.begin() + (t + 1) * row}, 4, 2, 33, true, true);
+    EXPECT_TRUE(
+        SameBits(alone.data(), &batch[static_cast<size_t>(t) * alone.size()], alone.size()));
   }
 }
 
 TEST_P(RouterQueryTest, RefusesShapesThatDoNotFit) {
   std::vector<float> values(24);
-  const RouterQueryArgs good{
-      .heads = {values.data(), {1, 4, 3}}, .num_kv_heads = 2, .output = {values.data() + 12, {1, 6}}};
+  const RouterQueryArgs good{.heads = {values.data(), {1, 4, 3}},
+                             .num_kv_heads = 2,
+                             .output = {values.data() + 12, {1, 6}}};
   ASSERT_TRUE(RouterQuery(context(), good).ok());
   RouterQueryArgs args = good;
   args.num_kv_heads = 3;

@@ -18,7 +18,9 @@ class SampleTest : public testing::Test {
     EXPECT_TRUE(id.ok()) << id.status();
     return id.ok() ? *id : -1;
   }
-  absl::Status StatusOf(const SampleArgs& args) { return SampleToken({DeviceKind::kCpu, &pool_}, args).status(); }
+  absl::Status StatusOf(const SampleArgs& args) {
+    return SampleToken({DeviceKind::kCpu, &pool_}, args).status();
+  }
 
  private:
   ThreadPool pool_{1};
@@ -34,14 +36,16 @@ TEST_F(SampleTest, OnlyAllowedIdsAreTaken) {
   const int32_t allowed[] = {0, 2};
   EXPECT_EQ(Sample({.logits = {1, 9, 2}, .allowed = allowed}), 2);
   for (const double uniform : {0.0, 0.3, 0.9, 0.999}) {
-    EXPECT_NE(Sample({.logits = {1, 9, 2}, .allowed = allowed, .temperature = 1, .uniform = uniform}), 1);
+    EXPECT_NE(
+        Sample({.logits = {1, 9, 2}, .allowed = allowed, .temperature = 1, .uniform = uniform}), 1);
   }
 }
 
 TEST_F(SampleTest, UniformFallsIntoTheHandWorkedShares) {
   // Probabilities 0.1, 0.6, 0.3: in the order of likelihood ids 1, 2, 0 end at 0.6, 0.9, 1.
   const float logits[] = {std::log(0.1f), std::log(0.6f), std::log(0.3f)};
-  const std::map<double, int32_t> expected = {{0.0, 1}, {0.59, 1}, {0.61, 2}, {0.89, 2}, {0.91, 0}, {0.999, 0}};
+  const std::map<double, int32_t> expected = {{0.0, 1},  {0.59, 1}, {0.61, 2},
+                                              {0.89, 2}, {0.91, 0}, {0.999, 0}};
   for (const auto& [uniform, id] : expected) {
     EXPECT_EQ(Sample({.logits = logits, .temperature = 1, .uniform = uniform}), id) << uniform;
   }
@@ -73,9 +77,11 @@ TEST_F(SampleTest, SharesOfManyDrawsFollowTheProbabilities) {
   for (const double weight : expected) total += weight;
   std::vector<int> count(logits.size());
   for (int i = 0; i < 10000; ++i) {
-    ++count[static_cast<size_t>(Sample({.logits = logits, .temperature = 0.8f, .uniform = (i + 0.5) / 10000}))];
+    ++count[static_cast<size_t>(
+        Sample({.logits = logits, .temperature = 0.8f, .uniform = (i + 0.5) / 10000}))];
   }
-  for (size_t id = 0; id < logits.size(); ++id) EXPECT_NEAR(count[id], 10000 * expected[id] / total, 2);
+  for (size_t id = 0; id < logits.size(); ++id)
+    EXPECT_NEAR(count[id], 10000 * expected[id] / total, 2);
 }
 
 TEST_F(SampleTest, ExtremeLogitsAndTemperaturesAreSafe) {

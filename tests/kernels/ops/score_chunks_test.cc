@@ -21,7 +21,8 @@ struct Bank {
   std::vector<uint64_t> from_revision;
   std::vector<uint64_t> to_revision;
 
-  Bank(DType dtype, const std::vector<float>& values, std::vector<uint32_t> offsets, uint32_t first_number = 0)
+  Bank(DType dtype, const std::vector<float>& values, std::vector<uint32_t> offsets,
+       uint32_t first_number = 0)
       : keys(dtype, values), chunk_offsets(std::move(offsets)) {
     numbers.resize(chunk_offsets.size() - 1);
     std::iota(numbers.begin(), numbers.end(), first_number);
@@ -33,8 +34,10 @@ struct Bank {
     return {keys.data(), keys.dtype, chunk_offsets, numbers, from_revision, to_revision};
   }
   // Documents [begin, end) as an extent of their own.
-  KeyExtent slice(size_t begin, size_t end, size_t key_bytes, std::vector<uint32_t>& offsets) const {
-    for (size_t i = begin; i <= end; ++i) offsets.push_back(chunk_offsets[i] - chunk_offsets[begin]);
+  KeyExtent slice(size_t begin, size_t end, size_t key_bytes,
+                  std::vector<uint32_t>& offsets) const {
+    for (size_t i = begin; i <= end; ++i)
+      offsets.push_back(chunk_offsets[i] - chunk_offsets[begin]);
     const auto* const data = static_cast<const std::byte*>(keys.data());
     return {data + chunk_offsets[begin] * key_bytes,
             keys.dtype,
@@ -60,14 +63,16 @@ class ScoreChunksTest : public OpTest {
 
   int64_t Width() const { return rule_.num_kv_heads * rule_.head_dim; }
   int64_t Columns() const {
-    return (rule_.head_reduce == HeadReduce::kMean ? rule_.num_kv_heads : rule_.num_query_heads) * rule_.head_dim;
+    return (rule_.head_reduce == HeadReduce::kMean ? rule_.num_kv_heads : rule_.num_query_heads) *
+           rule_.head_dim;
   }
 
   ScoreChunksArgs Args(const Query& query, absl::Span<const KeyExtent> extents, int64_t top_k) {
     const auto num_queries = static_cast<int64_t>(query.revisions.size());
     top_.assign(static_cast<size_t>(num_queries * top_k), ScoredDocument{});
     found_.assign(query.revisions.size(), -1);
-    return {.query = {query.rows.data(), {static_cast<int64_t>(query.rows.size()) / Columns(), Columns()}},
+    return {.query = {query.rows.data(),
+                      {static_cast<int64_t>(query.rows.size()) / Columns(), Columns()}},
             .query_offsets = query.offsets,
             .query_revisions = query.revisions,
             .head_reduce = rule_.head_reduce,
@@ -84,7 +89,8 @@ class ScoreChunksTest : public OpTest {
             .num_found = absl::MakeSpan(found_)};
   }
 
-  Selections Score(const OpContext& context, const Query& query, absl::Span<const KeyExtent> extents, int64_t top_k) {
+  Selections Score(const OpContext& context, const Query& query,
+                   absl::Span<const KeyExtent> extents, int64_t top_k) {
     const ScoreChunksArgs args = Args(query, extents, top_k);
     const absl::Status status = ScoreChunks(context, args);
     EXPECT_TRUE(status.ok()) << status;
@@ -163,7 +169,8 @@ TEST_P(ScoreChunksTest, ScoresTheHandWorkedCase) {
 
 TEST_P(ScoreChunksTest, TheHeadMaximumTakesTheBestHeadOfEachGroup) {
   rule_ = {HeadReduce::kMax, QueryReduce::kMax, ChunkReduce::kMax, 4, 2, 1, 1.0};
-  const Query query{{1, -1, 2, 0.5f}, {0, 1}, {0}};   // heads 0 and 1 read KV head 0, 2 and 3 read KV head 1
+  // Heads 0 and 1 read KV head 0, heads 2 and 3 read KV head 1.
+  const Query query{{1, -1, 2, 0.5f}, {0, 1}, {0}};
   const Bank bank(DType::kF32, {-3, 1, 0, -4}, {0, 1, 2});
   const KeyExtent extent = bank.extent();
   EXPECT_EQ(Score(context(), query, {&extent, 1}, 2), (Selections{{{3, 0}, {0, 1}}}));
@@ -171,12 +178,14 @@ TEST_P(ScoreChunksTest, TheHeadMaximumTakesTheBestHeadOfEachGroup) {
 
 TEST_P(ScoreChunksTest, EqualsTheNaiveTwinForEveryReduction) {
   for (const HeadReduce head_reduce : {HeadReduce::kMean, HeadReduce::kMax}) {
-    for (const QueryReduce query_reduce : {QueryReduce::kMax, QueryReduce::kMean, QueryReduce::kLast}) {
+    for (const QueryReduce query_reduce :
+         {QueryReduce::kMax, QueryReduce::kMean, QueryReduce::kLast}) {
       for (const ChunkReduce chunk_reduce : {ChunkReduce::kMax, ChunkReduce::kMean}) {
         for (const DType dtype : {DType::kF32, DType::kBF16}) {
           for (const ComputeDType compute : {ComputeDType::kF32, ComputeDType::kBF16}) {
             rule_ = {head_reduce, query_reduce, chunk_reduce, 6, 2, 17, 0.25};
-            compute_ = compute;  // queries are exact in bf16 here, so that both compute dtypes have one expectation
+            // Queries are exact in bf16 here, so that both compute dtypes have one expectation.
+            compute_ = compute;
             const Bank bank = RandomBank(dtype, 60);
             const std::vector<float> keys = [&] {
               if (dtype == DType::kF32) return bank.keys.f32;
@@ -237,7 +246,8 @@ TEST_P(ScoreChunksTest, ASelectionDoesNotDependOnExtentsThreadsOrCompanyBitwise)
         for (size_t q = 0; q < query.revisions.size(); ++q) {
           const auto begin = query.rows.begin() + query.offsets[q] * Columns();
           const auto end = query.rows.begin() + query.offsets[q + 1] * Columns();
-          const Query alone{{begin, end}, {0, query.offsets[q + 1] - query.offsets[q]}, {query.revisions[q]}};
+          const Query alone{
+              {begin, end}, {0, query.offsets[q + 1] - query.offsets[q]}, {query.revisions[q]}};
           EXPECT_EQ(Score(context(), alone, {&extent, 1}, 150)[0], whole[q]);
         }
         const Selections few = Score(context(), query, {&extent, 1}, 5);
@@ -257,7 +267,8 @@ TEST_P(ScoreChunksTest, EqualScoresGoToTheLowerNumber) {
   Bank bank(DType::kBF16, std::vector<float>(num_documents, 1.0f), offsets);
   std::reverse(bank.numbers.begin(), bank.numbers.end());
   const KeyExtent extent = bank.extent();
-  EXPECT_EQ(Score(context(), {{1}, {0, 1}, {0}}, {&extent, 1}, 3), (Selections{{{1, 0}, {1, 1}, {1, 2}}}));
+  EXPECT_EQ(Score(context(), {{1}, {0, 1}, {0}}, {&extent, 1}, 3),
+            (Selections{{{1, 0}, {1, 1}, {1, 2}}}));
 }
 
 TEST_P(ScoreChunksTest, MinusZeroEqualsZero) {
@@ -320,18 +331,24 @@ TEST_P(ScoreChunksTest, RefusesArgumentsThatDoNotFit) {
   ASSERT_TRUE(status_of([](ScoreChunksArgs&) {}).ok());
   ExpectInvalid(status_of([](auto& args) { args.num_kv_heads = 3; }), "4 query heads, 3 KV heads");
   ExpectInvalid(status_of([](auto& args) { args.head_dim = 23; }), "must have 46 columns");
-  ExpectInvalid(status_of([](auto& args) { args.query_offsets = {}; }), "query_offsets must begin with 0");
+  ExpectInvalid(status_of([](auto& args) { args.query_offsets = {}; }),
+                "query_offsets must begin with 0");
   const int64_t descending[] = {0, 4, 3};
-  ExpectInvalid(status_of([&](auto& args) { args.query_offsets = descending; }), "query_offsets descends from 4 to 3");
+  ExpectInvalid(status_of([&](auto& args) { args.query_offsets = descending; }),
+                "query_offsets descends from 4 to 3");
   const int64_t short_of[] = {0, 1, 2};
-  ExpectInvalid(status_of([&](auto& args) { args.query_offsets = short_of; }), "ends with 2, not with the number of rows 3");
+  ExpectInvalid(status_of([&](auto& args) { args.query_offsets = short_of; }),
+                "ends with 2, not with the number of rows 3");
   ExpectInvalid(status_of([](auto& args) { args.top_k = 4; }), "2 queries and top_k 4");
-  ExpectInvalid(status_of([](auto& args) { args.num_found = args.num_found.subspan(1); }), "1 num_found");
+  ExpectInvalid(status_of([](auto& args) { args.num_found = args.num_found.subspan(1); }),
+                "1 num_found");
   ExpectInvalid(status_of([](auto& args) { args.scale = kInfinity; }), "scale is inf");
   ExpectInvalid(status_of([&](auto&) { extent.dtype = DType::kF16; }), "keys is f16");
   ExpectInvalid(status_of([&](auto&) { extent.keys = nullptr; }), "an extent has no keys");
-  ExpectInvalid(status_of([&](auto&) { extent.numbers = extent.numbers.subspan(1); }), "an extent of 4 numbers");
-  ExpectNoCudaPath(ScoreChunks({DeviceKind::kCuda, nullptr}, Args(query, {&extent, 1}, 3)), "ScoreChunks");
+  ExpectInvalid(status_of([&](auto&) { extent.numbers = extent.numbers.subspan(1); }),
+                "an extent of 4 numbers");
+  ExpectNoCudaPath(ScoreChunks({DeviceKind::kCuda, nullptr}, Args(query, {&extent, 1}, 3)),
+                   "ScoreChunks");
 }
 
 MSA_ON_EVERY_LEVEL(ScoreChunksTest);

@@ -14,8 +14,8 @@ class SiluMulTest : public OpTest {
   std::vector<float> Run(const std::vector<float>& gate, const std::vector<float>& up) {
     const auto count = static_cast<int64_t>(gate.size());
     std::vector<float> output(gate.size());
-    const absl::Status status =
-        SiluMul(context(), {gate.data(), {1, count}}, {up.data(), {1, count}}, {output.data(), {1, count}});
+    const absl::Status status = SiluMul(context(), {gate.data(), {1, count}},
+                                        {up.data(), {1, count}}, {output.data(), {1, count}});
     EXPECT_TRUE(status.ok()) << status;
     return output;
   }
@@ -47,7 +47,8 @@ TEST_P(SiluMulTest, AValueDoesNotDependOnItsPlaceBitwise) {
 
 TEST_P(SiluMulTest, ExtremeGatesSaturate) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const std::vector<float> output = Run({1e30f, -1e30f, -88, -100, kInfinity, 104}, {1, 1, 1, 1, 1, 1});
+  const std::vector<float> output =
+      Run({1e30f, -1e30f, -88, -100, kInfinity, 104}, {1, 1, 1, 1, 1, 1});
   EXPECT_EQ(output[0], 1e30f);
   EXPECT_EQ(output[1], 0.0f);
   EXPECT_NEAR(output[2], -88 * std::exp(-88.0), 1e-42);
@@ -65,7 +66,9 @@ TEST_P(SiluMulTest, TheOutputMayBeAnInput) {
     std::vector<float> a = gate;
     std::vector<float> b = up;
     std::vector<float>& target = into_gate ? a : b;
-    ASSERT_TRUE(SiluMul(context(), {a.data(), {4, 25}}, {b.data(), {4, 25}}, {target.data(), {4, 25}}).ok());
+    ASSERT_TRUE(
+        SiluMul(context(), {a.data(), {4, 25}}, {b.data(), {4, 25}}, {target.data(), {4, 25}})
+            .ok());
     EXPECT_TRUE(SameBits(target, expected));
   }
 }
@@ -73,7 +76,8 @@ TEST_P(SiluMulTest, TheOutputMayBeAnInput) {
 TEST_P(SiluMulTest, RefusesShapesThatDiffer) {
   std::vector<float> values(8);
   const HostView<const float, 2> input{values.data(), {2, 4}};
-  ExpectInvalid(SiluMul(context(), input, {values.data(), {4, 2}}, {values.data(), {2, 4}}), "up [4, 2]");
+  ExpectInvalid(SiluMul(context(), input, {values.data(), {4, 2}}, {values.data(), {2, 4}}),
+                "up [4, 2]");
   ExpectInvalid(SiluMul(context(), input, input, {values.data(), {1, 4}}), "output [1, 4]");
   EXPECT_TRUE(SiluMul(context(), {nullptr, {0, 4}}, {nullptr, {0, 4}}, {nullptr, {0, 4}}).ok());
 }
@@ -82,7 +86,8 @@ MSA_ON_EVERY_LEVEL(SiluMulTest);
 
 TEST(SiluMulCudaTest, DeviceMemoryIsRefusedOnTheCpu) {
   ThreadPool pool(1);
-  ExpectInvalid(SiluMulOnDevice({DeviceKind::kCpu, &pool}, {}, {}, {}), "device memory was given for device cpu");
+  ExpectInvalid(SiluMulOnDevice({DeviceKind::kCpu, &pool}, {}, {}, {}),
+                "device memory was given for device cpu");
 }
 
 TEST(SiluMulCudaTest, WithoutADeviceItSaysWhatIsMissing) {
@@ -111,8 +116,9 @@ TEST(SiluMulCudaTest, EqualsTheNaiveTwinOnADevice) {
   ASSERT_TRUE(device_up->CopyFromHost(up.data(), bytes).ok());
   const std::array<int64_t, 2> shape = {3, 333};
   auto* const gates = static_cast<float*>(device_gate->device_data());
-  const absl::Status status = SiluMulOnDevice({DeviceKind::kCuda, nullptr}, {gates, shape},
-                                              {static_cast<float*>(device_up->device_data()), shape}, {gates, shape});
+  const absl::Status status =
+      SiluMulOnDevice({DeviceKind::kCuda, nullptr}, {gates, shape},
+                      {static_cast<float*>(device_up->device_data()), shape}, {gates, shape});
   ASSERT_TRUE(status.ok()) << status;
   std::vector<float> output(gate.size());
   ASSERT_TRUE(device_gate->CopyToHost(output.data(), bytes).ok());
