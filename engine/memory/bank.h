@@ -17,8 +17,8 @@ namespace msa::engine {
 
 struct BankSettings {
   std::string display_name;
-  int64_t token_budget =
-      0;  // most tokens of ACCEPTED and ACTIVE documents and of tombstones; 0: no limit
+  // Most tokens of ACCEPTED and ACTIVE documents and of tombstones; 0: no limit.
+  int64_t token_budget = 0;
 };
 
 struct BankInfo {

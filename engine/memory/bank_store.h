@@ -57,8 +57,8 @@ class BankStore {
                                                          DocumentEncoder* encoder,
                                                          FileSystem* files, Clock* clock,
                                                          MemoryObserver* observer);
-  virtual ~BankStore() =
-      default;  // finishes nothing: what is acknowledged is on disk, the rest is refused
+  // Finishes nothing: what is acknowledged is on disk, the rest is refused.
+  virtual ~BankStore() = default;
 
   // Names: 1 to 64 of [a-z0-9_-], starting with a letter or digit. INVALID_ARGUMENT,
   // ALREADY_EXISTS.

@@ -28,8 +28,8 @@ struct CatalogSettings {
   BankSettings bank;
   absl::Time create_time;
   MemoryGeometry geometry;  // without the instruction set, which each segment has its own of
-  uint64_t next_number =
-      0;  // the lowest that was never used; those given out start at kFirstDocumentNumber
+  // The lowest that was never used; those given out start at kFirstDocumentNumber.
+  uint64_t next_number = 0;
   uint64_t revision = 0;
 };
 

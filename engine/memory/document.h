@@ -17,8 +17,9 @@ using Metadata = std::map<std::string, MetadataValue>;
 
 // What a client hands in.
 struct DocumentInput {
-  std::string
-      id;  // the user's, unique among a bank's documents; 1 to 512 bytes of UTF-8 without control characters
+  // The user's, unique among a bank's documents; 1 to 512 bytes of UTF-8 without control
+  // characters.
+  std::string id;
   std::string text;  // UTF-8; may be empty (the API asks clients for some text)
   Metadata metadata;
   // The number that the model reads and prints. Unset: the bank's next one. Set by restores and

@@ -40,8 +40,8 @@ class Shard {
 
   int64_t num_chunks() const;     // with tombstones
   int64_t num_documents() const;  // with tombstones
-  int64_t resident_bytes()
-      const;  // router keys and tables; not what extents hold ready and nobody has touched
+  // Router keys and tables; not what extents hold ready and nobody has touched.
+  int64_t resident_bytes() const;
   int64_t largest_document_chunks() const;
 
   // ---- mutators

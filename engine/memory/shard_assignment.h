@@ -18,8 +18,8 @@ class ShardAssignment {
   }
 
  private:
-  std::vector<int64_t>
-      chunks_;  // [R], with those of documents that are deleted but still in memory
+  // [R], with those of documents that are deleted but still in memory.
+  std::vector<int64_t> chunks_;
 };
 
 }  // namespace msa::engine

@@ -7,7 +7,8 @@
 
 namespace msa::kernels {
 
-// How numbers are stored. F16 occurs in checkpoints only; it is widened to f32 when weights are loaded.
+// How numbers are stored. F16 occurs in checkpoints only; it is widened to f32 when weights are
+// loaded.
 enum class DType : uint8_t { kF32 = 0, kBF16 = 1, kF16 = 2 };
 
 constexpr size_t SizeOf(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
@@ -20,7 +21,9 @@ struct BF16 {
   uint16_t bits;
 };
 
-constexpr float ToF32(BF16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
+constexpr float ToF32(BF16 value) {
+  return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
+}
 
 // Round to nearest, ties to even; NaN stays a (quiet) NaN; overflow rounds to infinity.
 constexpr BF16 ToBF16(float value) {

@@ -9,19 +9,22 @@
 
 namespace msa::kernels {
 
-// A row-major, densely packed array of rank R in host memory that somebody else owns. Device memory has its own type.
+// A row-major, densely packed array of rank R in host memory that somebody else owns. Device memory
+// has its own type.
 template <class T, int R>
 struct HostView {
   T* data = nullptr;
   std::array<int64_t, R> shape{};
 
   int64_t size() const {
-    return std::accumulate(shape.begin(), shape.end(), int64_t{1}, [](int64_t a, int64_t b) { return a * b; });
+    return std::accumulate(shape.begin(), shape.end(), int64_t{1},
+                           [](int64_t a, int64_t b) { return a * b; });
   }
   T* row(int64_t i) const { return data + i * (size() / (shape[0] == 0 ? 1 : shape[0])); }
 };
 
-// A weight matrix [rows, columns] (rows = outputs, as in a checkpoint) whose dtype is known at run time: bf16 or f32.
+// A weight matrix [rows, columns] (rows = outputs, as in a checkpoint) whose dtype is known at run
+// time: bf16 or f32.
 struct MatrixView {
   const void* data = nullptr;
   DType dtype = DType::kF32;

@@ -24,8 +24,8 @@ struct CausalAttentionArgs {
 
 // Softmax attention of ragged documents: a row sees the rows of its own document up to itself. Head
 // h reads KV head h / (Hq / Hkv). Keys are visited in ascending order in fixed blocks, so a row's
-// result does not depend on its document's company nor on the slice it is computed in (bitwise). Extreme
-// scores are treated as in Attend.
+// result does not depend on its document's company nor on the slice it is computed in (bitwise).
+// Extreme scores are treated as in Attend.
 absl::Status CausalAttention(const OpContext& context, const CausalAttentionArgs& args);
 
 }  // namespace msa::kernels

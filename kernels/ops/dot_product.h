@@ -10,8 +10,8 @@
 // Dot products of prepared rows with stored rows, the inner part of MatMul, ScoreChunks and
 // attention scores.
 //
-// Order. A product accumulates in one vector of f32 lanes along K: step s adds elements
-// [s * S, (s + 1) * S) by one fixed sequence of multiply-adds, K's tail is filled up with zeros, and the lanes
+// Order. A product accumulates in one vector of f32 lanes along K: step s adds elements [s * S, (s
+// + 1) * S) by one fixed sequence of multiply-adds, K's tail is filled up with zeros, and the lanes
 // are added by one fixed tree at the end. The sequence depends on the formats and the CPU level
 // only, never on how many rows are multiplied together, so an element is bitwise the same in any
 // company.

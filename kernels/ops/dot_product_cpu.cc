@@ -38,7 +38,7 @@ void WidenRow(const uint16_t* stored, size_t k, float* widened) {
 // that is widened once into the first-level cache than with widening in the registers again and
 // again: the same multiply-adds in the same order.
 void MultiplyWidening(const DotBlock& block) {
-  constexpr size_t kRowsWorthAPanel = 12;
+  constexpr size_t kRowsWorthAPanel = 24;
   constexpr size_t kPanelBytes = 16 * 1024;
   constexpr size_t kMostColumns = 32;
   if (block.num_rows < kRowsWorthAPanel) return Multiply<WidenFormat>(block);

@@ -13,7 +13,7 @@ struct RouterQueryArgs {
   bool normalize = true;
   // Head mean: sum the normalised heads of each KV head and divide by Hq.
   bool sum_groups = true;
-  int64_t num_kv_heads = 0;  // Hkv
+  int64_t num_kv_heads = 0;   // Hkv
   HostView<float, 2> output;  // [T, Hkv * D] if sum_groups, else [T, Hq * D]
 };
 

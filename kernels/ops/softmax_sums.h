@@ -33,8 +33,8 @@ struct SoftmaxRow {
   size_t sums_stride = 0;
 };
 
-// Turns `count` >= 1 products, of room for kSoftmaxBlock, into weights 
-// exp(scale * product - maximum so far), and brings the row's maximum, total and sums up to date. Scores are clamped to
+// Turns `count` >= 1 products, of room for kSoftmaxBlock, into weights  exp(scale * product -
+// maximum so far), and brings the row's maximum, total and sums up to date. Scores are clamped to
 // the finite range of f32; NaN stays NaN.
 void UpdateSoftmax(float* products, size_t count, float scale, const SoftmaxRow& row);
 

@@ -29,7 +29,7 @@ TEST(DocumentRulesTest, BankNames) {
 }
 
 TEST(DocumentRulesTest, IdsAreUtf8WithoutControlCharacters) {
-  for (const std::string& id : {std::string("a"), std::string(512, 'x'), std::string("a b/ü中😀")}) {
+  for (const std::string& id : {std::string("a"), std::string(512, 'x'), std::string("a b/ü中")}) {
     EXPECT_TRUE(Accepts(Input(id, "x"))) << id;
   }
   for (const std::string& id :
