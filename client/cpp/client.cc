@@ -5,29 +5,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/cpp/connection.h"
 #include "client/cpp/error_details.h"
 #include "google/protobuf/wrappers.pb.h"
-#include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
-#include "grpcpp/security/credentials.h"
-#include "grpcpp/support/channel_arguments.h"
 
 namespace msa::client {
 namespace {
 
 constexpr size_t kMaxDeleteIds = 1000;  // of one request
 constexpr int kPageSize = 500;
-
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server) {
-  grpc::ChannelArguments arguments;
-  // Documents and their texts are larger than gRPC's default of 4 MB; the server has limits of its
-  // own.
-  arguments.SetMaxReceiveMessageSize(-1);
-  // A server that is being started is found as soon as it listens.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
-  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
-}
 
 }  // namespace
 
@@ -40,23 +27,11 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Create(ClientOptions options) {
 }
 
 Client::Client(ClientOptions options)
-    : options_(std::move(options)),
-      channel_(MakeChannel(options_.server)),
-      memory_(v1::MemoryService::NewStub(channel_)),
-      query_(v1::QueryService::NewStub(channel_)),
-      admin_(v1::AdminService::NewStub(channel_)) {}
+    : connection_(std::make_unique<Connection>(std::move(options))) {}
 
-absl::Status Client::Retrying(bool repeatable,
-                              const std::function<grpc::Status(grpc::ClientContext*)>& attempt) {
-  for (int attempts = 1;; ++attempts) {
-    ActiveCall call(&calls_, options_.timeout);
-    const absl::Status status = ToAbslStatus(attempt(call.context()));
-    if (status.ok()) return status;
-    const std::optional<absl::Duration> wait =
-        WaitBeforeRetry(options_.retry, status, attempts, repeatable);
-    if (!wait.has_value() || !calls_.Wait(*wait)) return status;
-  }
-}
+Client::~Client() = default;
+
+void Client::Cancel() { connection_->calls().CancelAll(); }
 
 absl::StatusOr<v1::Bank> Client::CreateBank(const std::string& bank,
                                             const v1::BankSettings& settings) {
@@ -64,9 +39,10 @@ absl::StatusOr<v1::Bank> Client::CreateBank(const std::string& bank,
   request.set_bank(bank);
   *request.mutable_settings() = settings;
   v1::CreateBankResponse response;
-  const absl::Status status = Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
-    return memory_->CreateBank(context, request, &response);
-  });
+  const absl::Status status =
+      connection_->Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
+        return connection_->memory().CreateBank(context, request, &response);
+      });
   if (!status.ok()) return status;
   return std::move(*response.mutable_bank());
 }
@@ -75,18 +51,20 @@ absl::StatusOr<v1::Bank> Client::GetBank(const std::string& bank) {
   v1::GetBankRequest request;
   request.set_bank(bank);
   v1::GetBankResponse response;
-  const absl::Status status = Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-    return memory_->GetBank(context, request, &response);
-  });
+  const absl::Status status =
+      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
+        return connection_->memory().GetBank(context, request, &response);
+      });
   if (!status.ok()) return status;
   return std::move(*response.mutable_bank());
 }
 
 absl::StatusOr<std::vector<v1::Bank>> Client::ListBanks() {
   v1::ListBanksResponse response;
-  const absl::Status status = Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-    return memory_->ListBanks(context, v1::ListBanksRequest(), &response);
-  });
+  const absl::Status status =
+      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
+        return connection_->memory().ListBanks(context, v1::ListBanksRequest(), &response);
+      });
   if (!status.ok()) return status;
   return std::vector<v1::Bank>(response.banks().begin(), response.banks().end());
 }
@@ -96,8 +74,8 @@ absl::Status Client::DeleteBank(const std::string& bank, bool force) {
   request.set_bank(bank);
   request.set_force(force);
   v1::DeleteBankResponse response;
-  return Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
-    return memory_->DeleteBank(context, request, &response);
+  return connection_->Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
+    return connection_->memory().DeleteBank(context, request, &response);
   });
 }
 
@@ -105,9 +83,10 @@ absl::StatusOr<v1::BankStats> Client::GetBankStats(const std::string& bank) {
   v1::GetBankStatsRequest request;
   request.set_bank(bank);
   v1::GetBankStatsResponse response;
-  const absl::Status status = Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-    return memory_->GetBankStats(context, request, &response);
-  });
+  const absl::Status status =
+      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
+        return connection_->memory().GetBankStats(context, request, &response);
+      });
   if (!status.ok()) return status;
   return std::move(*response.mutable_stats());
 }
@@ -119,9 +98,10 @@ absl::StatusOr<v1::Document> Client::GetDocument(const std::string& bank,
   request.set_document_id(document_id);
   request.set_with_text(with_text);
   v1::GetDocumentResponse response;
-  const absl::Status status = Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-    return memory_->GetDocument(context, request, &response);
-  });
+  const absl::Status status =
+      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
+        return connection_->memory().GetDocument(context, request, &response);
+      });
   if (!status.ok()) return status;
   return std::move(*response.mutable_document());
 }
@@ -134,9 +114,10 @@ absl::Status Client::ListDocuments(const std::string& bank, bool with_text,
   request.set_with_text(with_text);
   do {
     v1::ListDocumentsResponse response;
-    const absl::Status status = Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-      return memory_->ListDocuments(context, request, &response);
-    });
+    const absl::Status status =
+        connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
+          return connection_->memory().ListDocuments(context, request, &response);
+        });
     if (!status.ok()) return status;
     for (const v1::Document& document : response.documents()) {
       if (!on_document(document)) return absl::OkStatus();
@@ -156,9 +137,10 @@ absl::StatusOr<v1::DeleteDocumentsResponse> Client::DeleteDocuments(
     const size_t end = std::min(document_ids.size(), at + kMaxDeleteIds);
     for (; at < end; ++at) request.add_document_ids(document_ids[at]);
     v1::DeleteDocumentsResponse response;
-    const absl::Status status = Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
-      return memory_->DeleteDocuments(context, request, &response);
-    });
+    const absl::Status status =
+        connection_->Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
+          return connection_->memory().DeleteDocuments(context, request, &response);
+        });
     if (!status.ok()) return status;
     total.set_deleted(total.deleted() + response.deleted());
     total.set_revision(response.revision());
@@ -174,8 +156,8 @@ absl::StatusOr<v1::GenerateFinished> Client::Generate(
   bool has_finished = false;
   bool has_event = false;
   for (int attempts = 1;; ++attempts) {
-    ActiveCall call(&calls_, options_.timeout);
-    const auto reader = query_->Generate(call.context(), request);
+    ActiveCall call(&connection_->calls(), connection_->options().timeout);
+    const auto reader = connection_->query().Generate(call.context(), request);
     v1::GenerateResponse event;
     while (reader->Read(&event)) {
       has_event = true;
@@ -190,17 +172,19 @@ absl::StatusOr<v1::GenerateFinished> Client::Generate(
       return absl::InternalError("the server ended the answer without `finished`");
     if (status.ok()) return finished;
     const std::optional<absl::Duration> wait =
-        has_event ? std::nullopt
-                  : WaitBeforeRetry(options_.retry, status, attempts, /*repeatable=*/true);
-    if (!wait.has_value() || !calls_.Wait(*wait)) return status;
+        has_event
+            ? std::nullopt
+            : WaitBeforeRetry(connection_->options().retry, status, attempts, /*repeatable=*/true);
+    if (!wait.has_value() || !connection_->calls().Wait(*wait)) return status;
   }
 }
 
 absl::StatusOr<v1::RetrieveResponse> Client::Retrieve(const v1::RetrieveRequest& request) {
   v1::RetrieveResponse response;
-  const absl::Status status = Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-    return query_->Retrieve(context, request, &response);
-  });
+  const absl::Status status =
+      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
+        return connection_->query().Retrieve(context, request, &response);
+      });
   if (!status.ok()) return status;
   return response;
 }
@@ -209,18 +193,20 @@ absl::StatusOr<v1::CountTokensResponse> Client::CountTokens(const std::string& t
   v1::CountTokensRequest request;
   request.set_text(text);
   v1::CountTokensResponse response;
-  const absl::Status status = Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-    return query_->CountTokens(context, request, &response);
-  });
+  const absl::Status status =
+      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
+        return connection_->query().CountTokens(context, request, &response);
+      });
   if (!status.ok()) return status;
   return response;
 }
 
 absl::StatusOr<v1::GetServerInfoResponse> Client::GetServerInfo() {
   v1::GetServerInfoResponse response;
-  const absl::Status status = Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-    return admin_->GetServerInfo(context, v1::GetServerInfoRequest(), &response);
-  });
+  const absl::Status status =
+      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
+        return connection_->admin().GetServerInfo(context, v1::GetServerInfoRequest(), &response);
+      });
   if (!status.ok()) return status;
   return response;
 }
@@ -231,11 +217,11 @@ absl::StatusOr<bool> Client::CheckHealth(const std::string& service) {
   using google::protobuf::Int32Value;
   using google::protobuf::StringValue;
   constexpr int kServing = 1;
-  grpc::TemplatedGenericStub<StringValue, Int32Value> stub(channel_);
+  grpc::TemplatedGenericStub<StringValue, Int32Value> stub(connection_->channel());
   StringValue request;
   request.set_value(service);
   Int32Value response;
-  ActiveCall call(&calls_, options_.timeout);
+  ActiveCall call(&connection_->calls(), connection_->options().timeout);
   std::promise<grpc::Status> done;
   stub.UnaryCall(call.context(), "/grpc.health.v1.Health/Check", grpc::StubOptions(), &request,
                  &response, [&done](grpc::Status status) { done.set_value(std::move(status)); });

@@ -9,12 +9,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/cpp/active_calls.h"
 #include "client/cpp/retry_policy.h"
-#include "grpcpp/channel.h"
-#include "msa/v1/admin_service.grpc.pb.h"
-#include "msa/v1/memory_service.grpc.pb.h"
-#include "msa/v1/query_service.grpc.pb.h"
+#include "msa/v1/admin_service.pb.h"
+#include "msa/v1/memory_service.pb.h"
+#include "msa/v1/query_service.pb.h"
 
 namespace msa::client {
 
@@ -24,6 +22,8 @@ struct ClientOptions {
   RetryPolicy retry;
 };
 
+class Connection;
+
 // A connection to one server. Requests and responses are the messages of proto/msa/v1, whose
 // comments give units and bounds. Errors carry what the server says about them (error_details.h); a
 // server that cannot be reached is UNAVAILABLE. Calls that fail with a hope are made again
@@ -32,6 +32,7 @@ class Client {
  public:
   // Connects with the first call. INVALID_ARGUMENT for an empty address.
   static absl::StatusOr<std::unique_ptr<Client>> Create(ClientOptions options);
+  ~Client();
 
   // ---- banks
   absl::StatusOr<v1::Bank> CreateBank(const std::string& bank, const v1::BankSettings& settings);
@@ -66,23 +67,14 @@ class Client {
   absl::StatusOr<bool> CheckHealth(const std::string& service);
 
   // Ends all running calls and refuses later ones, with CANCELLED. Callable from any thread.
-  void Cancel() { calls_.CancelAll(); }
+  void Cancel();
 
  private:
   friend class IngestStream;
 
   explicit Client(ClientOptions options);
 
-  // Calls `attempt` until it succeeds, fails for good or may not be repeated.
-  absl::Status Retrying(bool repeatable,
-                        const std::function<grpc::Status(grpc::ClientContext*)>& attempt);
-
-  const ClientOptions options_;
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::MemoryService::Stub> memory_;
-  const std::unique_ptr<v1::QueryService::Stub> query_;
-  const std::unique_ptr<v1::AdminService::Stub> admin_;
-  ActiveCalls calls_;
+  const std::unique_ptr<Connection> connection_;
 };
 
 }  // namespace msa::client

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "google/rpc/error_details.pb.h"
+#include "grpcpp/support/status.h"
 
 namespace msa::client {
 namespace {

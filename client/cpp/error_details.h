@@ -7,7 +7,10 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "google/rpc/status.pb.h"
-#include "grpcpp/support/status.h"
+
+namespace grpc {
+class Status;
+}
 
 // What the server says about an error beside its code and message.
 namespace msa::client {

@@ -1,10 +1,16 @@
 #include "client/cpp/ingest_stream.h"
 
-#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cpp/active_calls.h"
+#include "client/cpp/connection.h"
 #include "client/cpp/error_details.h"
 
 namespace msa::client {
@@ -19,14 +25,71 @@ int64_t TextBytes(const v1::IngestDocument& document) {
 
 }  // namespace
 
-IngestStream::IngestStream(Client* client, IngestOptions options, ResultCallback on_result)
-    : client_(client), options_(std::move(options)), on_result_(std::move(on_result)) {
+// The stream itself; the public class only keeps gRPC out of its header.
+class IngestStream::Sender {
+ public:
+  Sender(Connection* connection, IngestOptions options, ResultCallback on_result);
+  ~Sender();
+
+  absl::Status Add(v1::IngestDocument document);
+  absl::Status Finish();
+  IngestTotals totals() const;
+
+ private:
+  struct Pending {
+    int64_t index = 0;
+    int attempts = 0;
+    v1::IngestDocument document;
+  };
+  using Stream = grpc::ClientReaderWriter<v1::IngestDocumentsRequest, v1::IngestDocumentsResponse>;
+
+  void Open();                 // begins a stream and sends what has no result yet
+  void Send(Pending pending);  // a broken stream shows in reader_ended_
+  absl::Status WaitUntil(const std::function<bool()>& enough);  // keeps the stream going meanwhile
+  absl::Status Reopen();
+  absl::Status Close();  // joins the reader; how the stream ended
+  absl::Status Fail(absl::Status error);
+  void ReadResults(Stream* stream);  // the reader thread's work
+  void HandleResult(const v1::IngestResult& result);
+  void WatchProgress();                  // the watcher thread's work
+  int64_t NumPending() const;            // needs mutex_
+  bool HasRoomFor(int64_t bytes) const;  // needs mutex_
+
+  Connection* const connection_;
+  const IngestOptions options_;
+  const ResultCallback on_result_;
+
+  // Used by the caller's thread only.
+  std::unique_ptr<Stream> stream_;
+  std::thread reader_;
+  std::thread watcher_;
+  uint64_t next_sequence_ = 1;
+  absl::Status failure_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  // Guarded by mutex_.
+  std::unique_ptr<ActiveCall> call_;
+  std::map<uint64_t, Pending> in_flight_;       // by sequence
+  std::multimap<absl::Time, Pending> delayed_;  // to be sent again then
+  int64_t pending_bytes_ = 0;                   // of both
+  int broken_attempts_ = 0;                     // streams in a row that broke off without a result
+  int64_t num_results_ = 0;
+  bool reader_ended_ = false;
+  bool timed_out_ = false;
+  bool stopping_ = false;
+  IngestTotals totals_;
+};
+
+IngestStream::Sender::Sender(Connection* connection, IngestOptions options,
+                             ResultCallback on_result)
+    : connection_(connection), options_(std::move(options)), on_result_(std::move(on_result)) {
   if (options_.progress_timeout != absl::InfiniteDuration()) {
     watcher_ = std::thread([this] { WatchProgress(); });
   }
 }
 
-IngestStream::~IngestStream() {
+IngestStream::Sender::~Sender() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
@@ -37,7 +100,7 @@ IngestStream::~IngestStream() {
   if (stream_ != nullptr) Close().IgnoreError();
 }
 
-absl::Status IngestStream::Add(v1::IngestDocument document) {
+absl::Status IngestStream::Sender::Add(v1::IngestDocument document) {
   if (!failure_.ok()) return failure_;
   if (stream_ == nullptr) Open();
   const int64_t bytes = TextBytes(document);
@@ -54,7 +117,7 @@ absl::Status IngestStream::Add(v1::IngestDocument document) {
   return absl::OkStatus();
 }
 
-absl::Status IngestStream::Finish() {
+absl::Status IngestStream::Sender::Finish() {
   if (!failure_.ok()) return failure_;
   if (stream_ == nullptr) Open();
   absl::Status status = WaitUntil([this] { return NumPending() == 0; });
@@ -67,20 +130,20 @@ absl::Status IngestStream::Finish() {
   return totals_.documents > 0 ? absl::OkStatus() : status;
 }
 
-IngestTotals IngestStream::totals() const {
+IngestTotals IngestStream::Sender::totals() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return totals_;
 }
 
-void IngestStream::Open() {
+void IngestStream::Sender::Open() {
   std::map<uint64_t, Pending> unanswered;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    call_ = std::make_unique<ActiveCall>(&client_->calls_, absl::InfiniteDuration());
+    call_ = std::make_unique<ActiveCall>(&connection_->calls(), absl::InfiniteDuration());
     unanswered.swap(in_flight_);
     reader_ended_ = false;
   }
-  stream_ = client_->memory_->IngestDocuments(call_->context());
+  stream_ = connection_->memory().IngestDocuments(call_->context());
   v1::IngestDocumentsRequest request;
   request.mutable_start()->set_bank(options_.bank);
   request.mutable_start()->set_mode(options_.mode);
@@ -90,7 +153,7 @@ void IngestStream::Open() {
   for (auto& [sequence, pending] : unanswered) Send(std::move(pending));
 }
 
-void IngestStream::Send(Pending pending) {
+void IngestStream::Sender::Send(Pending pending) {
   v1::IngestDocumentsRequest request;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -102,7 +165,7 @@ void IngestStream::Send(Pending pending) {
   stream_->Write(request);
 }
 
-absl::Status IngestStream::WaitUntil(const std::function<bool()>& enough) {
+absl::Status IngestStream::Sender::WaitUntil(const std::function<bool()>& enough) {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
     if (reader_ended_) {
@@ -130,7 +193,7 @@ absl::Status IngestStream::WaitUntil(const std::function<bool()>& enough) {
   }
 }
 
-absl::Status IngestStream::Reopen() {
+absl::Status IngestStream::Sender::Reopen() {
   absl::Status status = Close();
   if (status.ok()) status = absl::InternalError("the server ended the ingest stream early");
   int attempts = 0;
@@ -144,13 +207,13 @@ absl::Status IngestStream::Reopen() {
     attempts = ++broken_attempts_;
   }
   const std::optional<absl::Duration> wait =
-      WaitBeforeRetry(client_->options_.retry, status, attempts, /*repeatable=*/true);
-  if (!wait.has_value() || !client_->calls_.Wait(*wait)) return Fail(status);
+      WaitBeforeRetry(connection_->options().retry, status, attempts, /*repeatable=*/true);
+  if (!wait.has_value() || !connection_->calls().Wait(*wait)) return Fail(status);
   Open();
   return absl::OkStatus();
 }
 
-absl::Status IngestStream::Close() {
+absl::Status IngestStream::Sender::Close() {
   reader_.join();
   const absl::Status status = ToAbslStatus(stream_->Finish());
   std::lock_guard<std::mutex> lock(mutex_);
@@ -159,7 +222,7 @@ absl::Status IngestStream::Close() {
   return status;
 }
 
-absl::Status IngestStream::Fail(absl::Status error) {
+absl::Status IngestStream::Sender::Fail(absl::Status error) {
   failure_ = std::move(error);
   std::lock_guard<std::mutex> lock(mutex_);
   totals_.unknown = NumPending();
@@ -168,7 +231,7 @@ absl::Status IngestStream::Fail(absl::Status error) {
   return failure_;
 }
 
-void IngestStream::ReadResults(Stream* stream) {
+void IngestStream::Sender::ReadResults(Stream* stream) {
   v1::IngestDocumentsResponse response;
   while (stream->Read(&response)) {
     if (response.has_result()) HandleResult(response.result());
@@ -178,7 +241,7 @@ void IngestStream::ReadResults(Stream* stream) {
   changed_.notify_all();
 }
 
-void IngestStream::HandleResult(const v1::IngestResult& result) {
+void IngestStream::Sender::HandleResult(const v1::IngestResult& result) {
   const absl::Status error = ToAbslStatus(result.error());
   int64_t index = 0;
   {
@@ -189,7 +252,7 @@ void IngestStream::HandleResult(const v1::IngestResult& result) {
     in_flight_.erase(found);
     broken_attempts_ = 0;
     ++num_results_;
-    RetryPolicy policy = client_->options_.retry;
+    RetryPolicy policy = connection_->options().retry;
     policy.max_attempts = kMaxDocumentAttempts;
     const std::optional<absl::Duration> wait =
         WaitBeforeRetry(policy, error, ++pending.attempts, /*repeatable=*/false);
@@ -214,7 +277,7 @@ void IngestStream::HandleResult(const v1::IngestResult& result) {
   changed_.notify_all();
 }
 
-void IngestStream::WatchProgress() {
+void IngestStream::Sender::WatchProgress() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || !in_flight_.empty(); });
@@ -231,13 +294,27 @@ void IngestStream::WatchProgress() {
   }
 }
 
-int64_t IngestStream::NumPending() const {
+int64_t IngestStream::Sender::NumPending() const {
   return static_cast<int64_t>(in_flight_.size() + delayed_.size());
 }
 
-bool IngestStream::HasRoomFor(int64_t bytes) const {
+bool IngestStream::Sender::HasRoomFor(int64_t bytes) const {
   return NumPending() == 0 || (NumPending() < options_.max_in_flight_documents &&
                                pending_bytes_ + bytes <= options_.max_in_flight_bytes);
 }
+
+IngestStream::IngestStream(Client* client, IngestOptions options, ResultCallback on_result)
+    : sender_(std::make_unique<Sender>(client->connection_.get(), std::move(options),
+                                       std::move(on_result))) {}
+
+IngestStream::~IngestStream() = default;
+
+absl::Status IngestStream::Add(v1::IngestDocument document) {
+  return sender_->Add(std::move(document));
+}
+
+absl::Status IngestStream::Finish() { return sender_->Finish(); }
+
+IngestTotals IngestStream::totals() const { return sender_->totals(); }
 
 }  // namespace msa::client

@@ -1,18 +1,12 @@
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/cpp/active_calls.h"
 #include "client/cpp/client.h"
 
 namespace msa::client {
@@ -67,49 +61,8 @@ class IngestStream {
   IngestTotals totals() const;
 
  private:
-  struct Pending {
-    int64_t index = 0;
-    int attempts = 0;
-    v1::IngestDocument document;
-  };
-  using Stream = grpc::ClientReaderWriter<v1::IngestDocumentsRequest, v1::IngestDocumentsResponse>;
-
-  void Open();                 // begins a stream and sends what has no result yet
-  void Send(Pending pending);  // a broken stream shows in reader_ended_
-  absl::Status WaitUntil(const std::function<bool()>& enough);  // keeps the stream going meanwhile
-  absl::Status Reopen();
-  absl::Status Close();  // joins the reader; how the stream ended
-  absl::Status Fail(absl::Status error);
-  void ReadResults(Stream* stream);  // the reader thread's work
-  void HandleResult(const v1::IngestResult& result);
-  void WatchProgress();                  // the watcher thread's work
-  int64_t NumPending() const;            // needs mutex_
-  bool HasRoomFor(int64_t bytes) const;  // needs mutex_
-
-  Client* const client_;
-  const IngestOptions options_;
-  const ResultCallback on_result_;
-
-  // Used by the caller's thread only.
-  std::unique_ptr<Stream> stream_;
-  std::thread reader_;
-  std::thread watcher_;
-  uint64_t next_sequence_ = 1;
-  absl::Status failure_;
-
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  // Guarded by mutex_.
-  std::unique_ptr<ActiveCall> call_;
-  std::map<uint64_t, Pending> in_flight_;       // by sequence
-  std::multimap<absl::Time, Pending> delayed_;  // to be sent again then
-  int64_t pending_bytes_ = 0;                   // of both
-  int broken_attempts_ = 0;                     // streams in a row that broke off without a result
-  int64_t num_results_ = 0;
-  bool reader_ended_ = false;
-  bool timed_out_ = false;
-  bool stopping_ = false;
-  IngestTotals totals_;
+  class Sender;
+  const std::unique_ptr<Sender> sender_;
 };
 
 }  // namespace msa::client

@@ -9,7 +9,6 @@
 namespace msa::engine {
 namespace {
 
-constexpr int64_t kEncodeBatchTokens = 512;  // short documents share a job up to this
 constexpr absl::Duration kStalledPoll = absl::Milliseconds(20);
 
 absl::Status Unavailable(std::string_view why) {
@@ -23,14 +22,12 @@ absl::Status Unavailable(std::string_view why) {
 Scheduler::Scheduler(const ModelConfig* config, const MemoryGeometry& geometry,
                      int64_t template_rows, RankTeam* team, const SchedulerOptions& options,
                      Clock* clock, EngineObserver* observer)
-    : config_(config),
-      geometry_(geometry),
-      team_(team),
+    : team_(team),
       options_(options),
       clock_(clock),
       observer_(observer),
       planner_(config, team->size(), options.slice_time),
-      encode_jobs_(static_cast<size_t>(team->size())),
+      encoder_(config, geometry, team->size(), clock, observer),
       runner_(config, template_rows, team, clock, observer, [this] { Wake(); }),
       thread_([this] { Loop(); }) {}
 
@@ -180,8 +177,7 @@ void Scheduler::TakeInbox() {
   woken_ = false;
   for (std::shared_ptr<Query>& query : submitted_) queries_.push_back(std::move(query));
   submitted_.clear();
-  std::move(encode_inbox_.begin(), encode_inbox_.end(), std::back_inserter(encodes_));
-  encode_inbox_.clear();
+  encoder_.Push(std::exchange(encode_inbox_, {}));
   std::deque<absl::AnyInvocable<void()>> changes = std::exchange(changes_, {});
   lock.unlock();
   for (absl::AnyInvocable<void()>& change : changes) change();
@@ -202,7 +198,7 @@ void Scheduler::Step() {
   for (const std::shared_ptr<Query>& query : runner_.TakeAssembled()) runner_.AfterAssembly(query);
   ReapQueries();
   StartRounds();
-  FormEncodeJobs();
+  encoder_.FormJobs();
   const StepPlan plan = BuildPlan();
   if (!plan.empty()) {
     progressed_ = true;
@@ -271,44 +267,9 @@ void Scheduler::StartRounds() {
   }
 }
 
-void Scheduler::FormEncodeJobs() {
-  for (std::unique_ptr<EncodeJob>& job : encode_jobs_) {
-    if (job != nullptr || encodes_.empty()) continue;
-    job = std::make_unique<EncodeJob>();
-    job->started = clock_->Monotonic();
-    job->doc_offsets.push_back(0);
-    while (!encodes_.empty()) {
-      EncodeRequest& request = encodes_.front();
-      const auto tokens = static_cast<int64_t>(request.token_ids.size());
-      if (!job->documents.empty() && job->num_rows() + tokens > kEncodeBatchTokens) break;
-      EncodedDocument& document = job->documents.emplace_back();
-      document.num_tokens = tokens;
-      document.num_chunks = geometry_.ChunksOf(tokens);
-      document.router_keys.resize(
-          static_cast<size_t>(document.num_chunks * geometry_.router_key_bytes_per_chunk()));
-      document.content.resize(
-          static_cast<size_t>(document.num_chunks * geometry_.content_bytes_per_chunk()));
-      for (int32_t i = 0; i < tokens; ++i) job->positions.push_back(i);
-      job->token_ids.insert(job->token_ids.end(), request.token_ids.begin(),
-                            request.token_ids.end());
-      job->doc_offsets.push_back(job->num_rows());
-      job->done.push_back(std::move(request.done));
-      encodes_.pop_front();
-    }
-    const auto rows = static_cast<size_t>(job->num_rows());
-    const auto kv_rows = rows * static_cast<size_t>(config_->kv_width());
-    job->hidden.resize(rows * static_cast<size_t>(config_->hidden_size));
-    job->query.resize(rows * static_cast<size_t>(config_->query_width()));
-    job->key.resize(kv_rows);
-    job->value.resize(kv_rows);
-    job->router_key.resize(config_->decouple_router ? kv_rows : 0);
-  }
-}
-
 StepPlan Scheduler::BuildPlan() {
   const auto ranks = static_cast<size_t>(team_->size());
   std::vector<std::vector<Query*>> prefills(ranks), decodes(ranks);
-  std::vector<std::vector<EncodeJob*>> encodes(ranks);
   for (const std::shared_ptr<Query>& query : queries_) {
     const auto rank = static_cast<size_t>(query->rank);
     if (query->state == Query::State::kPrefill) prefills[rank].push_back(query.get());
@@ -316,10 +277,7 @@ StepPlan Scheduler::BuildPlan() {
       decodes[rank].push_back(query.get());
     }
   }
-  for (size_t r = 0; r < ranks; ++r) {
-    if (encode_jobs_[r] != nullptr) encodes[r].push_back(encode_jobs_[r].get());
-  }
-  return planner_.Plan(prefills, encodes, decodes);
+  return planner_.Plan(prefills, encoder_.Jobs(), decodes);
 }
 
 void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& reports,
@@ -353,25 +311,13 @@ void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& r
   // Ranks run side by side: the wall time of their slices is about the mean of theirs.
   planner_.Learn(row_layers, slice_time / team_->size());
   observer_->StepDone(decode_rows, prefill_rows, encode_rows, elapsed);
-  FinishEncodeJobs();
+  encoder_.FinishJobs();
   std::vector<const Query*> decoded;
   for (const auto& rows : plan.decode) decoded.insert(decoded.end(), rows.begin(), rows.end());
   for (const std::shared_ptr<Query>& query : queries_) {
     const bool stepped = query->state == Query::State::kPrefill ||
                          std::find(decoded.begin(), decoded.end(), query.get()) != decoded.end();
     if (stepped) runner_.AfterStep(query);
-  }
-}
-
-void Scheduler::FinishEncodeJobs() {
-  for (std::unique_ptr<EncodeJob>& job : encode_jobs_) {
-    if (job == nullptr || !job->finished) continue;
-    const std::unique_ptr<EncodeJob> finished = std::exchange(job, nullptr);
-    const absl::Duration elapsed = clock_->Monotonic() - finished->started;
-    for (size_t i = 0; i < finished->documents.size(); ++i) {
-      observer_->DocumentEncoded(finished->documents[i].num_tokens, elapsed);
-      finished->done[i](std::move(finished->documents[i]));
-    }
   }
 }
 
@@ -399,8 +345,7 @@ void Scheduler::FailEverything(const absl::Status& status) {
     if (stop_) stopped_ = true;
     changes = std::exchange(changes_, {});
     submitted = std::exchange(submitted_, {});
-    std::move(encode_inbox_.begin(), encode_inbox_.end(), std::back_inserter(encodes_));
-    encode_inbox_.clear();
+    encoder_.Push(std::exchange(encode_inbox_, {}));
     queued_requests_ = 0;
     queued_tokens_ = 0;
     num_queries_ = 0;
@@ -409,15 +354,7 @@ void Scheduler::FailEverything(const absl::Status& status) {
   for (absl::AnyInvocable<void()>& change : changes) change();
   for (const std::shared_ptr<Query>& query : submitted) runner_.Fail(query, status);
   queries_.clear();
-  for (std::unique_ptr<EncodeJob>& job : encode_jobs_) {
-    if (job == nullptr) continue;
-    for (DocumentEncoder::EncodeDone& done : job->done)
-      done(absl::CancelledError("the engine has stopped"));
-    job.reset();
-  }
-  for (EncodeRequest& request : encodes_)
-    request.done(absl::CancelledError("the engine has stopped"));
-  encodes_.clear();
+  encoder_.CancelAll();
 }
 
 }  // namespace msa::engine

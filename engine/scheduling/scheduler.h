@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "engine/engine_observer.h"
 #include "engine/memory/document_encoder.h"
+#include "engine/scheduling/encode_queue.h"
 #include "engine/scheduling/query.h"
 #include "engine/scheduling/query_runner.h"
 #include "engine/scheduling/rank_team.h"
@@ -60,27 +61,18 @@ class Scheduler {
   int64_t reserved_pages() const;
 
  private:
-  struct EncodeRequest {
-    std::vector<int32_t> token_ids;
-    DocumentEncoder::EncodeDone done;
-  };
-
   void Loop();
   void Step();
   void TakeInbox();    // waits when there is nothing to do
   void ReapQueries();  // cancelled, late, stalled
   void StartRounds();
-  void FormEncodeJobs();
   StepPlan BuildPlan();
   void AfterStep(const StepPlan& plan, const std::vector<RankReport>& reports,
                  absl::Duration elapsed);
-  void FinishEncodeJobs();
   void FailEverything(const absl::Status& status);
   void Wake();
   absl::Duration IdleTime() const;  // until a deadline or a stalled reader needs a look
 
-  const ModelConfig* config_;
-  MemoryGeometry geometry_;
   RankTeam* team_;
   SchedulerOptions options_;
   Clock* clock_;
@@ -106,8 +98,7 @@ class Scheduler {
 
   // The scheduler's thread only.
   std::vector<std::shared_ptr<Query>> queries_;  // by arrival, not finished
-  std::deque<EncodeRequest> encodes_;
-  std::vector<std::unique_ptr<EncodeJob>> encode_jobs_;  // [rank], null: none
+  EncodeQueue encoder_;
   bool progressed_ = false;  // the last turn did something, so the next should look again
   QueryRunner runner_;
   std::thread thread_;  // last: starts when the rest is there

@@ -142,6 +142,13 @@ TEST(CommandLine, PrintedConfigurationReadsBackTheSame) {
   EXPECT_FALSE(second->options.observability.reflection);
 }
 
+TEST(CommandLine, ShippedConfigurationIsValid) {
+  const std::string file = absl::StrCat(MSA_SOURCE_DIR, "/deploy/systemd/server.yaml");
+  const auto parsed = ParseCommandLine({"--config", file}, {});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_TRUE(CheckOptions(parsed->options).ok());
+}
+
 TEST(CommandLine, HelpNamesEveryFlag) {
   const auto parsed = ParseCommandLine({"--help"}, {"MSA_LISTEN__PROT=1"});
   ASSERT_TRUE(parsed.ok());

@@ -1,4 +1,5 @@
 #include <fstream>
+#include <regex>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -55,8 +56,8 @@ class MetricsTest : public ServerFixture {
   }
 };
 
-std::string ReadDocument() {
-  std::ifstream file(absl::StrCat(MSA_SOURCE_DIR, "/docs/metrics.md"));
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(absl::StrCat(MSA_SOURCE_DIR, "/", path));
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
@@ -117,7 +118,7 @@ TEST_F(MetricsTest, SeriesHaveExactlyTheLabelsOfTheTable) {
 }
 
 TEST_F(MetricsTest, DocumentShowsTheSameTable) {
-  const std::string document = ReadDocument();
+  const std::string document = ReadFile("docs/metrics.md");
   std::string expected = "| name | type | labels | meaning |\n| --- | --- | --- | --- |\n";
   for (const MetricSpec& spec : kMetricTable) {
     absl::StrAppend(&expected, "| ", std::string(spec.name), " | ", KindName(spec.kind), " | ",
@@ -125,6 +126,29 @@ TEST_F(MetricsTest, DocumentShowsTheSameTable) {
                     std::string(spec.help), " |\n");
   }
   EXPECT_THAT(document, HasSubstr(expected)) << "docs/metrics.md should hold:\n" << expected;
+}
+
+TEST_F(MetricsTest, RulesDashboardAndDocumentUseNoOtherNames) {
+  std::set<std::string> known;
+  for (const MetricSpec& spec : kMetricTable) known.insert(std::string(spec.name));
+  const std::regex pattern("msa_[a-z_]+[a-z]");
+  for (const char* file : {"deploy/prometheus/rules.yml", "deploy/prometheus/rules_test.yml",
+                           "deploy/grafana/dashboards/msa.json", "docs/metrics.md"}) {
+    const std::string text = ReadFile(file);
+    int num_found = 0;
+    for (std::sregex_iterator match(text.begin(), text.end(), pattern), end; match != end;
+         ++match) {
+      std::string name = match->str();
+      for (const std::string suffix : {"_bucket", "_sum", "_count"}) {
+        if (!known.contains(name) && name.ends_with(suffix)) {
+          name.resize(name.size() - suffix.size());
+        }
+      }
+      EXPECT_TRUE(known.contains(name)) << match->str() << " in " << file;
+      ++num_found;
+    }
+    EXPECT_GT(num_found, 10) << file;
+  }
 }
 
 TEST_F(MetricsTest, ReportsAreCounted) {
