@@ -20,7 +20,7 @@ bool ActiveCalls::Wait(absl::Duration time) {
 }
 
 ActiveCall::ActiveCall(ActiveCalls* calls, absl::Duration timeout) : calls_(calls) {
-  if (timeout != absl::InfiniteDuration()) {
+  if (timeout < kEndlessTime) {
     context_.set_deadline(std::chrono::system_clock::now() +
                           std::chrono::duration_cast<std::chrono::system_clock::duration>(
                               absl::ToChronoNanoseconds(timeout)));

@@ -11,6 +11,9 @@
 
 namespace msa::client {
 
+// Times from here on count as infinite: clocks overflow somewhere beyond.
+inline constexpr absl::Duration kEndlessTime = absl::Hours(24 * 365);
+
 // The calls of one client that run now, so that another thread can cancel them all. Thread-safe.
 class ActiveCalls {
  public:
@@ -33,7 +36,7 @@ class ActiveCalls {
 // One call's context for as long as it lives. Not thread-safe, but for the context's own TryCancel.
 class ActiveCall {
  public:
-  // `timeout`: infinite for no deadline.
+  // `timeout`: kEndlessTime or more for no deadline.
   ActiveCall(ActiveCalls* calls, absl::Duration timeout);
   ~ActiveCall();
   ActiveCall(const ActiveCall&) = delete;

@@ -84,7 +84,7 @@ class IngestStream::Sender {
 IngestStream::Sender::Sender(Connection* connection, IngestOptions options,
                              ResultCallback on_result)
     : connection_(connection), options_(std::move(options)), on_result_(std::move(on_result)) {
-  if (options_.progress_timeout != absl::InfiniteDuration()) {
+  if (options_.progress_timeout < kEndlessTime) {
     watcher_ = std::thread([this] { WatchProgress(); });
   }
 }

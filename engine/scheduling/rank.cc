@@ -27,7 +27,9 @@ RankReport Rank::Execute(const StepPlan& plan) {
   RankReport report;
   report.status = RunStages(plan, &report);
   if (report.status.ok()) {
+    const absl::Time start = absl::Now();
     report.status = sequence_pass_.Decode(plan.decode[static_cast<size_t>(communicator_->rank())]);
+    report.decode_time = absl::Now() - start;
   }
   // The others must not wait for a rank that is gone.
   if (!report.status.ok()) communicator_->Abort(report.status);

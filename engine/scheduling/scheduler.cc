@@ -284,7 +284,7 @@ void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& r
                           absl::Duration elapsed) {
   double row_layers = 0;
   int64_t prefill_rows = 0, encode_rows = 0, decode_rows = 0;
-  absl::Duration slice_time;
+  absl::Duration slice_time, decode_time;
   for (int r = 0; r < team_->size(); ++r) {
     const RankReport& report = reports[static_cast<size_t>(r)];
     if (!report.status.ok()) {
@@ -298,6 +298,7 @@ void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& r
     }
     row_layers += report.row_layers;
     slice_time += report.slice_time;
+    decode_time = std::max(decode_time, report.decode_time);
     prefill_rows += report.prefill_rows;
     encode_rows += report.encode_rows;
     decode_rows += static_cast<int64_t>(plan.decode[static_cast<size_t>(r)].size());
@@ -310,6 +311,7 @@ void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& r
   }
   // Ranks run side by side: the wall time of their slices is about the mean of theirs.
   planner_.Learn(row_layers, slice_time / team_->size());
+  if (decode_rows > 0) planner_.LearnDecode(decode_time);
   observer_->StepDone(decode_rows, prefill_rows, encode_rows, elapsed);
   encoder_.FinishJobs();
   std::vector<const Query*> decoded;

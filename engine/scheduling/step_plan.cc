@@ -141,8 +141,11 @@ StepPlan Planner::Plan(const std::vector<std::vector<Query*>>& prefills,
       std::any_of(prefills.begin(), prefills.end(), [](const auto& q) { return !q.empty(); }) ||
       std::any_of(decodes.begin(), decodes.end(), [](const auto& q) { return !q.empty(); });
   // Ranks share the cores, so a step of all ranks takes the sum of their work.
+  const bool decoding =
+      std::any_of(decodes.begin(), decodes.end(), [](const auto& q) { return !q.empty(); });
+  const absl::Duration aim = decoding ? std::max(slice_time_, decode_time_) : slice_time_;
   const double whole =
-      absl::ToDoubleSeconds(slice_time_) / seconds_per_row_layer_ / static_cast<double>(num_ranks_);
+      absl::ToDoubleSeconds(aim) / seconds_per_row_layer_ / static_cast<double>(num_ranks_);
   std::vector<Budget> prompt_budgets(ranks, {.row_layers = whole});
   plan.stages.push_back({.slices = std::vector<std::vector<Slice>>(ranks)});
   for (size_t r = 0; r < ranks; ++r) {

@@ -48,6 +48,10 @@ class Planner {
 
   // How long a rank's slices took; `row_layers` as counted in RowLayers.
   void Learn(double row_layers, absl::Duration elapsed);
+  // How long the last step that decoded spent on it. A step's slices may take as long again, so
+  // that prompts do not starve beside a large batch and a running answer slows down by half at
+  // most.
+  void LearnDecode(absl::Duration elapsed) { decode_time_ = elapsed; }
   static double RowLayers(const Slice& slice);
 
  private:
@@ -63,6 +67,7 @@ class Planner {
   const ModelConfig* config_;
   int num_ranks_;
   absl::Duration slice_time_;
+  absl::Duration decode_time_;
   double seconds_per_row_layer_;
 };
 

@@ -26,16 +26,11 @@ class BadRequests(unittest.TestCase):
         folder = TemporaryFolder()
         cls.addClassCleanup(folder.remove)
         cls.server = ServerProgram(folder.path, "--shards", "2", "--max-document-bytes", "256KiB").start()
-        cls.addClassCleanup(cls.stop_server)
+        cls.addClassCleanup(cls.server.stop)
         cls.client = cls.server.client()
         cls.addClassCleanup(cls.client.close)
         cls.client.create_bank(BANK)
         cls.ingest(KEPT)
-
-    @classmethod
-    def stop_server(cls):
-        if cls.server.is_running() and cls.server.stop() != 0:
-            raise AssertionError(f"the server did not end well:\n{cls.server.log}")
 
     @classmethod
     def ingest(cls, *documents: Document, bank: str = BANK, **options) -> list:

@@ -20,7 +20,7 @@ class Msactl(unittest.TestCase):
         cls.addClassCleanup(folder.remove)
         cls.folder = folder.path
         cls.server = ServerProgram(folder.path, "--shards", "2").start()
-        cls.addClassCleanup(lambda: cls.server.is_running() and cls.server.stop())
+        cls.addClassCleanup(cls.server.stop)
         assert msactl(cls.server, "bank", "create", BANK).returncode == 0
         assert msactl(cls.server, "ingest", "-b", BANK, "-", stdin=lines(CODE)).returncode == 0
 

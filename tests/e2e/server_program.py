@@ -62,15 +62,20 @@ class ServerProgram:
         self.ports = {name: int(port) for name, port in map(str.split, port_file.read_text().splitlines())}
         return self
 
-    def stop(self) -> int:
-        """With SIGTERM. Returns the exit status."""
+    def stop(self) -> None:
+        """With SIGTERM, unless it has ended. It must end well."""
+        if not self.is_running():
+            return
         self.process.send_signal(signal.SIGTERM)
-        return self._wait()
+        status = self._wait()
+        if status != 0:
+            raise AssertionError(f"the server ended with status {status}:\n{self.log}")
 
     def kill(self) -> None:
         """As if the machine took the process away."""
-        self.process.kill()
-        self._wait()
+        if self.is_running():
+            self.process.kill()
+            self._wait()
 
     def _wait(self) -> int:
         try:
@@ -81,7 +86,7 @@ class ServerProgram:
             raise AssertionError(f"the server did not stop:\n{self.log}") from None
 
     def is_running(self) -> bool:
-        return self.process.poll() is None
+        return self.process is not None and self.process.poll() is None
 
     def client(self) -> Client:
         return Client(self.address, timeout=CALL_SECONDS)
@@ -90,8 +95,7 @@ class ServerProgram:
         return self.start()
 
     def __exit__(self, *_) -> None:
-        if self.process is not None and self.is_running():
-            self.stop()
+        self.stop()
 
 
 def failed_start(folder: Path, *options: str, model: Path = NEEDLE) -> tuple[int, str]:

@@ -1,6 +1,7 @@
 #include "client/cpp/error_details.h"
 
 #include "google/rpc/error_details.pb.h"
+#include "grpcpp/support/status.h"
 #include "gtest/gtest.h"
 
 namespace msa::client {

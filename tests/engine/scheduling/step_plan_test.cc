@@ -148,6 +148,20 @@ TEST(Planner, EncodingGetsItsShareBesideALongPrompt) {
   EXPECT_GE(prompt, 0.5 * (prompt + encode));
 }
 
+TEST(Planner, PromptsGetAsMuchTimeAsALargeDecodeBatch) {
+  const ModelConfig config = Config();
+  Planner planner(&config, 1, absl::Milliseconds(10));
+  for (int i = 0; i < 100; ++i) planner.Learn(1, absl::Milliseconds(1));  // 10 row-layers in 10 ms
+  planner.LearnDecode(absl::Seconds(1));
+  const auto query = Prompt(config, 10000, /*generate=*/true);
+  const auto decoding = Prompt(config, 1, /*generate=*/true);
+  const StepPlan plan = planner.Plan({{query.get()}}, {{}}, {{decoding.get()}});
+  double planned = 0;
+  for (const Slice& slice : plan.stages[0].slices[0]) planned += Planner::RowLayers(slice);
+  EXPECT_GE(planned, 900);
+  EXPECT_LE(planned, 1300);
+}
+
 TEST(Planner, LearnsHowFastRowsGo) {
   const ModelConfig config = Config();
   Planner planner(&config, 1, absl::Milliseconds(10));
