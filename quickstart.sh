@@ -100,15 +100,17 @@ start_server() {
     sleep 0.05
     tries=$((tries + 1))
   done
-  "$msactl" --server "127.0.0.1:$port" --quiet server health --wait "$start_seconds" >/dev/null
+  if ! "$msactl" --server "127.0.0.1:$port" --quiet server health --wait "$start_seconds" >/dev/null; then
+    stop_server
+    return 1
+  fi
 }
 
-# Whether the bank is missing or made by the model that the server runs.
+# Whether the bank is missing or usable: one of another model is kept by the server but refused.
 bank_is_usable() {
-  local found
-  found=$("$msactl" --format json bank get "$bank" 2>/dev/null) || return 0
-  local fingerprint=${found##*\"model_fingerprint\":\"}
-  "$msactl" --format json server info | grep -qF "\"fingerprint\":\"${fingerprint%%\"*}\""
+  local error
+  error=$("$msactl" bank get "$bank" 2>&1 >/dev/null) && return 0
+  [[ $error == *NOT_FOUND* ]]
 }
 
 step '3/5  Server'

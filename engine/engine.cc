@@ -125,6 +125,7 @@ class EngineImpl : public Engine, public DocumentEncoder {
                                                   const std::string& question, absl::Time deadline,
                                                   const GenerationParams& params);
   absl::Status Submit(std::shared_ptr<Query> query);
+  int64_t MaxQuestionTokens() const;
 
   EngineOptions options_;
   Clock* clock_;
@@ -209,7 +210,7 @@ absl::Status EngineImpl::Start() {
            .compute_dtype = options_.compute_dtype == kernels::ComputeDType::kF32 ? "f32" : "bf16",
            .bank_dtype = std::string(kernels::NameOf(options_.bank_dtype)),
            .max_document_tokens = config_.max_positions,
-           .max_question_tokens = config_.max_positions,
+           .max_question_tokens = MaxQuestionTokens(),
            .options = options_};
   return absl::OkStatus();
 }
@@ -223,7 +224,7 @@ MemoryUsage EngineImpl::memory_usage() const {
   }
   usage.kv_pages = scheduler_->reserved_pages() * prefix_.shape.bytes();
   usage.kv_pages_limit = max_pages_ * options_.num_shards * prefix_.shape.bytes();
-  for (int r = 0; r < team_->size(); ++r) usage.activations += team_->rank(r).scratch_bytes();
+  usage.activations = scheduler_->scratch_bytes();
   return usage;
 }
 
@@ -235,7 +236,6 @@ absl::StatusOr<std::shared_ptr<Query>> EngineImpl::NewQuery(const std::string& b
   auto query = std::make_shared<Query>();
   MSA_ASSIGN_OR_RETURN(query->bank, store_->Get(bank));
   query->pin = query->bank->Pin();
-  query->question = question;
   query->deadline = deadline;
   query->arrival = clock_->Monotonic();
   query->interleave = std::make_unique<Interleave>(tokenizer_.get(), template_.get(), trie_.get(),
@@ -245,8 +245,21 @@ absl::StatusOr<std::shared_ptr<Query>> EngineImpl::NewQuery(const std::string& b
   return query;
 }
 
+// What the default limits of an answer leave of the model's positions.
+int64_t EngineImpl::MaxQuestionTokens() const {
+  const GenerationParams params;
+  const Interleave empty(tokenizer_.get(), template_.get(), trie_.get(), config_.eos_token_ids,
+                         params, "");
+  const auto prompt = static_cast<int64_t>(empty.FirstRound().token_ids.size());
+  const auto block = static_cast<int64_t>(empty.answer_block_ids().size());
+  return std::max<int64_t>(0, config_.max_positions - prefix_.num_rows - config_.doc_top_k -
+                                  prompt - block - params.max_retrieval_tokens -
+                                  params.max_answer_tokens);
+}
+
 absl::Status EngineImpl::Submit(std::shared_ptr<Query> query) {
-  absl::Status status = scheduler_->Submit(std::move(query));
+  absl::Status status = scheduler_->CheckPositions(*query);
+  if (status.ok()) status = scheduler_->Submit(std::move(query));
   if (!status.ok()) observer_->RequestRejected(status);
   return status;
 }

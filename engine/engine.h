@@ -124,7 +124,8 @@ class Engine {
   virtual absl::StatusOr<std::unique_ptr<RequestHandle>> Retrieve(RetrieveRequest request,
                                                                   RetrieveDone done) = 0;
 
-  // What a document with this text costs (as the bank's next document), without storing it.
+  // What a document with this text costs, without storing it; counted as document 1 (a longer
+  // number may add a token or two).
   virtual absl::StatusOr<TokenCount> CountTokens(const std::string& text) const = 0;
 
   // ---- life

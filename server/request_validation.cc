@@ -104,18 +104,21 @@ absl::Status CheckStopStrings(const google::protobuf::RepeatedPtrField<std::stri
   return absl::OkStatus();
 }
 
-absl::StatusOr<engine::MetadataValue> ToMetadataValue(const std::string& key,
-                                                      const v1::MetadataValue& value) {
+absl::Status SetMetadataValue(const std::string& key, const v1::MetadataValue& value,
+                              engine::MetadataValue* out) {
   const std::string field = absl::StrCat("document.metadata.", key);
   switch (value.kind_case()) {
     case v1::MetadataValue::kStringValue:
-      return engine::MetadataValue(value.string_value());
+      out->emplace<std::string>(value.string_value());
+      return absl::OkStatus();
     case v1::MetadataValue::kNumberValue:
-      if (std::isfinite(value.number_value())) return engine::MetadataValue(value.number_value());
+      out->emplace<double>(value.number_value());
+      if (std::isfinite(value.number_value())) return absl::OkStatus();
       return InvalidField(field, "INVALID_METADATA",
                           absl::StrCat(field, " must be a finite number"));
     case v1::MetadataValue::kBoolValue:
-      return engine::MetadataValue(value.bool_value());
+      out->emplace<bool>(value.bool_value());
+      return absl::OkStatus();
     case v1::MetadataValue::KIND_NOT_SET:
       break;
   }
@@ -192,7 +195,7 @@ absl::StatusOr<engine::DocumentInput> ToDocumentInput(v1::IngestDocument&& docum
                                   limits.max_document_bytes));
   engine::DocumentInput out;
   for (const auto& [key, value] : document.metadata()) {
-    MSA_ASSIGN_OR_RETURN(out.metadata[key], ToMetadataValue(key, value));
+    MSA_RETURN_IF_ERROR(SetMetadataValue(key, value, &out.metadata[key]));
   }
   out.id = std::move(*document.mutable_document_id());
   out.text = std::move(*document.mutable_text());

@@ -31,7 +31,7 @@ class AnswerPrinter {
   const bool explains_;
   const int64_t explain_limit_;
   bool round_is_open_ = false;  // its citations have not come
-  std::string answer_;  // printed so far, without white space at its beginning
+  std::string answer_;          // printed so far, without white space at its beginning
 };
 
 // One line about a finished answer: why it ended where that is not the model's own end, rounds,

@@ -63,7 +63,6 @@ absl::Status Shard::ReadContent(uint32_t number, int msa_index, absl::Span<std::
 
 int64_t Shard::num_chunks() const { return num_chunks_; }
 int64_t Shard::num_documents() const { return num_documents_; }
-int64_t Shard::largest_document_chunks() const { return largest_document_chunks_; }
 
 int64_t Shard::resident_bytes() const {
   size_t tables = locations_.capacity() * (sizeof(uint32_t) + sizeof(Location) + 1);
@@ -142,7 +141,7 @@ void Shard::Add(std::vector<Addition> additions) {
     extent.to_revision.push_back(std::numeric_limits<uint64_t>::max());
     num_chunks_ += addition.num_chunks;
     num_documents_ += 1;
-    largest_document_chunks_ = std::max(largest_document_chunks_, addition.num_chunks);
+    ++documents_by_chunks_[addition.num_chunks];
     UpdateViews(extent.extent_index);
   }
 }

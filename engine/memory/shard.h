@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -42,7 +43,8 @@ class Shard {
   int64_t num_documents() const;  // with tombstones
   // Router keys and tables; not what extents hold ready and nobody has touched.
   int64_t resident_bytes() const;
-  int64_t largest_document_chunks() const;
+  // How many documents have how many chunks, with tombstones; ascending.
+  const std::map<int64_t, int64_t>& documents_by_chunks() const { return documents_by_chunks_; }
 
   // ---- mutators
   struct Addition {
@@ -76,7 +78,7 @@ class Shard {
   absl::flat_hash_map<uint32_t, Location> locations_;
   int64_t num_chunks_ = 0;
   int64_t num_documents_ = 0;
-  int64_t largest_document_chunks_ = 0;
+  std::map<int64_t, int64_t> documents_by_chunks_;
 };
 
 }  // namespace msa::engine

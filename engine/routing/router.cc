@@ -33,6 +33,14 @@ Router::Router(const ModelConfig* config, int64_t width, kernels::OpContext cont
       pool_(pool),
       communicator_(communicator) {}
 
+int64_t Router::scratch_bytes() const {
+  size_t bytes =
+      (own_queries_.capacity() + batch_.capacity()) * sizeof(float) + content_.capacity();
+  for (const std::vector<float>& queries : all_queries_)
+    bytes += queries.capacity() * sizeof(float);
+  return static_cast<int64_t>(bytes);
+}
+
 absl::Status Router::Route(absl::Span<const RoutePoint> points, RouteStats* stats) {
   const absl::Time start = absl::Now();
   std::vector<const float*> queries;

@@ -56,6 +56,7 @@ class Router {
 
   // An error means that this rank cannot go on (a collective was aborted or an op failed).
   absl::Status Route(absl::Span<const RoutePoint> points, RouteStats* stats);
+  int64_t scratch_bytes() const;
 
  private:
   struct Candidate {  // what travels between ranks

@@ -80,6 +80,18 @@ void EncodeQueue::FinishJobs() {
   }
 }
 
+int64_t EncodeQueue::job_bytes() const {
+  int64_t bytes = 0;
+  for (const std::unique_ptr<EncodeJob>& job : jobs_) {
+    if (job == nullptr) continue;
+    bytes += job->bytes();
+    for (const std::vector<float>* rows : {&job->key, &job->value, &job->router_key}) {
+      bytes += static_cast<int64_t>(rows->capacity() * sizeof(float));
+    }
+  }
+  return bytes;
+}
+
 void EncodeQueue::CancelAll() {
   const absl::Status stopped = absl::CancelledError("the engine has stopped");
   for (std::unique_ptr<EncodeJob>& job : jobs_) {

@@ -31,6 +31,7 @@ class EncodeQueue {
   void FormJobs();                                    // for the ranks that have none
   std::vector<std::vector<EncodeJob*>> Jobs() const;  // [rank], what the planner takes
   void FinishJobs();                                  // hands over what the last step completed
+  int64_t job_bytes() const;                          // activations of the jobs in work
   void CancelAll();                                   // CANCELLED for all that is left
 
  private:

@@ -9,10 +9,18 @@ int64_t TextBytes(const QueryEvent& event) {
   struct Visitor {
     int64_t operator()(const StartedEvent&) const { return 64; }
     int64_t operator()(const RoundEvent& e) const {
-      return 64 + 128 * static_cast<int64_t>(e.documents.size());
+      int64_t bytes = 64;
+      for (const RoutedDocument& document : e.documents) {
+        bytes += 64 + static_cast<int64_t>(document.id.size() + document.text.size());
+        bytes += 16 * static_cast<int64_t>(document.layers.size());
+      }
+      for (const LayerSelection& layer : e.layers) {
+        bytes += 16 + 8 * static_cast<int64_t>(layer.numbers.size());
+      }
+      return bytes;
     }
     int64_t operator()(const CitationsEvent& e) const {
-      return 64 + 64 * static_cast<int64_t>(e.documents.size());
+      return 64 + 64 * static_cast<int64_t>(e.documents.size() + e.unknown_numbers.size());
     }
     int64_t operator()(const TokenEvent& e) const {
       return 64 + static_cast<int64_t>(e.text.size());

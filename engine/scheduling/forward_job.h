@@ -31,6 +31,9 @@ struct ForwardJob {
   std::vector<float> query;  // [T, Hq * D] of the current layer, kept from kProject to kAttend
 
   int64_t num_rows() const { return static_cast<int64_t>(token_ids.size()); }
+  int64_t bytes() const {
+    return static_cast<int64_t>((hidden.capacity() + query.capacity()) * sizeof(float));
+  }
 };
 
 // A sequence's prompt of one round, or its answer block.

@@ -37,13 +37,11 @@ struct Query {
   // ---- fixed
   std::shared_ptr<Bank> bank;
   std::unique_ptr<BankPin> pin;
-  std::string question;
   bool explain_layers = false;
   absl::Time deadline = absl::InfiniteFuture();
   absl::Duration arrival;              // monotonic
   std::shared_ptr<EventQueue> events;  // Generate; null for Retrieve
   int64_t max_new_rows = 0;            // most rows fed after a round's prompt
-  bool constrained = false;
 
   std::atomic<bool> cancelled{false};
 
@@ -72,8 +70,6 @@ struct Query {
   absl::Duration stalled_since = absl::ZeroDuration();  // monotonic; zero: the reader keeps up
   int64_t prompt_tokens = 0;
   std::vector<FinishedEvent::Source> sources;
-  int64_t num_known_citations = 0;
-  int64_t num_unknown_citations = 0;
   std::function<void(Query&)>
       finish_retrieve;  // Retrieve: hands the selections over, or status; called once
 };

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/core/error_detail.h"
+#include "kernels/core/status_macros.h"
 
 namespace msa::engine {
 
@@ -21,19 +24,25 @@ QueryRunner::QueryRunner(const ModelConfig* config, int64_t template_rows, RankT
 
 int64_t QueryRunner::PagesForRound(const Query& query) const {
   const KvPagePool& pool = team_->rank(0).pool();
-  int64_t largest = 0, all_chunks = 0;
+  // At most the k documents with the most chunks are selected.
+  std::map<int64_t, int64_t, std::greater<>> by_chunks;
   for (int r = 0; r < query.bank->num_shards(); ++r) {
-    largest = std::max(largest, query.bank->shard(r).largest_document_chunks());
-    all_chunks += query.bank->shard(r).num_chunks();
+    for (const auto& [chunks, count] : query.bank->shard(r).documents_by_chunks())
+      by_chunks[chunks] += count;
   }
-  const int64_t memory_rows = std::min(config_->doc_top_k * largest, all_chunks);
+  int64_t memory_rows = 0, left = config_->doc_top_k;
+  for (const auto& [chunks, count] : by_chunks) {
+    memory_rows += chunks * std::min(count, left);
+    left -= std::min(count, left);
+    if (left == 0) break;
+  }
   const int64_t local_rows =
       static_cast<int64_t>(query.prompt.token_ids.size()) + query.max_new_rows;
   return config_->num_layers * pool.PagesFor(local_rows) +
          static_cast<int64_t>(config_->msa_layers.size()) * pool.PagesFor(memory_rows);
 }
 
-absl::Status QueryRunner::CheckFits(const Query& query) const {
+absl::Status QueryRunner::CheckPositions(const Query& query) const {
   const int64_t positions = template_rows_ + config_->doc_top_k +
                             static_cast<int64_t>(query.prompt.token_ids.size()) +
                             query.max_new_rows;
@@ -52,6 +61,11 @@ absl::Status QueryRunner::CheckFits(const Query& query) const {
                       {"actual", absl::StrCat(positions)}},
          .retry_after = {}});
   }
+  return absl::OkStatus();
+}
+
+absl::Status QueryRunner::CheckFits(const Query& query) const {
+  MSA_RETURN_IF_ERROR(CheckPositions(query));
   const int64_t pages = PagesForRound(query), limit = team_->rank(0).pool().max_pages();
   if (pages > limit) {
     return kernels::WithDetail(
@@ -150,6 +164,7 @@ void QueryRunner::AfterStep(const std::shared_ptr<Query>& query) {
       query->timings.total = clock_->Monotonic() - query->arrival;
       observer_->RequestFinished(absl::OkStatus(), query->timings, 1, query->prompt_tokens, 0);
       worker_.Run([query] { query->finish_retrieve(*query); });
+      ReleaseBank(query);
       return;
     }
     if (query->job.routes) ReportRound(query);
@@ -271,6 +286,7 @@ void QueryRunner::Finish(const std::shared_ptr<Query>& query) {
                                     .without_memory = without_memory,
                                     .timings = query->timings});
   query->events->Close(absl::OkStatus());
+  ReleaseBank(query);
 }
 
 void QueryRunner::Fail(const std::shared_ptr<Query>& query, absl::Status status) {
@@ -282,16 +298,26 @@ void QueryRunner::Fail(const std::shared_ptr<Query>& query, absl::Status status)
       query->interleave == nullptr ? 0 : query->interleave->num_generated_tokens());
   if (query->events != nullptr) {
     query->events->Close(std::move(status));
-    return;
+  } else {
+    query->status = std::move(status);
+    worker_.Run([query] { query->finish_retrieve(*query); });
   }
-  query->status = std::move(status);
-  worker_.Run([query] { query->finish_retrieve(*query); });
+  ReleaseBank(query);
 }
 
 void QueryRunner::ReleasePages(Query* query) {
   query->job = PromptJob();
   if (query->rank >= 0) query->kv.Release(&team_->rank(query->rank).pool());
   query->rank = -1;
+}
+
+// After everything that reads them. The last owner of a deleted bank closes its catalog and removes
+// its files, which must not hold up a step.
+void QueryRunner::ReleaseBank(const std::shared_ptr<Query>& query) {
+  worker_.Run([query] {
+    query->pin.reset();
+    query->bank.reset();
+  });
 }
 
 }  // namespace msa::engine

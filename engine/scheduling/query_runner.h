@@ -29,6 +29,7 @@ class QueryRunner {
   int64_t PagesForRound(const Query& query) const;
   // What can never fit: positions beyond the model's, or more pages than a rank has.
   absl::Status CheckFits(const Query& query) const;
+  absl::Status CheckPositions(const Query& query) const;  // the first part of it; any thread
 
   // kWaiting -> kPrefill if a rank has the pages. Ends the query if it can never fit.
   bool TryStartRound(const std::shared_ptr<Query>& query);
@@ -52,6 +53,7 @@ class QueryRunner {
   void Finish(const std::shared_ptr<Query>& query);
   void EmitText(Query* query);
   void ReleasePages(Query* query);
+  void ReleaseBank(const std::shared_ptr<Query>& query);
 
   const ModelConfig* config_;
   int64_t template_rows_;

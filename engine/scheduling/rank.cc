@@ -19,7 +19,7 @@ Rank::Rank(const ModelConfig* config, const Weights* weights, const TemplatePref
       document_pass_(&transformer_, bank_dtype) {}
 
 int64_t Rank::scratch_bytes() const {
-  return transformer_.scratch_bytes() + sequence_pass_.scratch_bytes() +
+  return transformer_.scratch_bytes() + router_.scratch_bytes() + sequence_pass_.scratch_bytes() +
          document_pass_.scratch_bytes();
 }
 

@@ -41,15 +41,18 @@ absl::Status Scheduler::Submit(std::shared_ptr<Query> query) {
     if (draining_ || stop_) return Unavailable("the server is shutting down");
     if (queued_requests_ >= options_.max_queued_requests ||
         queued_tokens_ + tokens > options_.max_queued_tokens) {
+      const bool requests = queued_requests_ >= options_.max_queued_requests;
+      const int64_t limit = requests ? options_.max_queued_requests : options_.max_queued_tokens;
+      const int64_t actual = requests ? queued_requests_ : queued_tokens_ + tokens;
+      const char* const unit = requests ? "requests" : "tokens";
       return kernels::WithDetail(
-          absl::ResourceExhaustedError(
-              absl::StrCat("the queue is full: ", queued_requests_, " requests and ",
-                           queued_tokens_, " tokens wait, at most ", options_.max_queued_requests,
-                           " and ", options_.max_queued_tokens, " may")),
+          absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", actual, " ", unit,
+                                                    " wait, at most ", limit, " may")),
           {.reason = "QUEUE_FULL",
            .field = "",
-           .metadata = {{"limit", absl::StrCat(options_.max_queued_requests)},
-                        {"actual", absl::StrCat(queued_requests_)}},
+           .metadata = {{"limit", absl::StrCat(limit)},
+                        {"actual", absl::StrCat(actual)},
+                        {"unit", unit}},
            .retry_after = absl::Seconds(1)});
     }
     ++queued_requests_;
@@ -110,7 +113,12 @@ void Scheduler::Wake() {
 void Scheduler::Drain(absl::Duration grace) {
   std::unique_lock lock(mutex_);
   draining_ = true;
-  idle_.wait_for(lock, absl::ToChronoNanoseconds(grace), [this] { return num_queries_ == 0; });
+  const auto none_left = [this] { return num_queries_ == 0; };
+  if (idle_.wait_for(lock, absl::ToChronoNanoseconds(grace), none_left)) return;
+  end_queries_ = true;
+  woken_ = true;
+  wake_.notify_one();
+  idle_.wait(lock, [&] { return none_left() || stop_; });
 }
 
 void Scheduler::Stop() {
@@ -144,6 +152,11 @@ int64_t Scheduler::reserved_pages() const {
   return reserved_pages_;
 }
 
+int64_t Scheduler::scratch_bytes() const {
+  std::lock_guard lock(mutex_);
+  return scratch_bytes_;
+}
+
 void Scheduler::Loop() {
   while (true) {
     TakeInbox();
@@ -160,9 +173,13 @@ void Scheduler::Loop() {
 
 void Scheduler::TakeInbox() {
   std::unique_lock lock(mutex_);
-  int64_t reserved = 0;
-  for (int r = 0; r < team_->size(); ++r) reserved += team_->rank(r).pool().reserved_pages();
-  reserved_pages_ = reserved;
+  reserved_pages_ = 0;
+  scratch_bytes_ = encoder_.job_bytes();
+  for (int r = 0; r < team_->size(); ++r) {
+    reserved_pages_ += team_->rank(r).pool().reserved_pages();
+    scratch_bytes_ += team_->rank(r).scratch_bytes();
+  }
+  for (const std::shared_ptr<Query>& query : queries_) scratch_bytes_ += query->job.bytes();
   num_queries_ = static_cast<int64_t>(queries_.size() + submitted_.size());
   if (num_queries_ == 0) idle_.notify_all();
   if (!progressed_) {
@@ -213,6 +230,11 @@ void Scheduler::Step() {
 void Scheduler::ReapQueries() {
   const absl::Time now = clock_->Now();
   const absl::Duration monotonic = clock_->Monotonic();
+  bool end_queries;
+  {
+    std::lock_guard lock(mutex_);
+    end_queries = end_queries_;
+  }
   for (const std::shared_ptr<Query>& query : queries_) {
     if (query->state == Query::State::kAssembling || query->state == Query::State::kFinished)
       continue;
@@ -222,6 +244,8 @@ void Scheduler::ReapQueries() {
     if (stalled && query->stalled_since == absl::ZeroDuration()) query->stalled_since = monotonic;
     if (query->cancelled.load()) {
       runner_.Fail(query, absl::CancelledError("the client cancelled the request"));
+    } else if (end_queries) {
+      runner_.Fail(query, Unavailable("the server is shutting down"));
     } else if (now >= query->deadline) {
       runner_.Fail(
           query, kernels::WithDetail(absl::DeadlineExceededError(
@@ -340,12 +364,17 @@ void Scheduler::FailEverything(const absl::Status& status) {
     wake_.wait(lock, [this] { return woken_; });
     woken_ = false;
   }
-  std::deque<absl::AnyInvocable<void()>> changes;
   std::deque<std::shared_ptr<Query>> submitted;
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    // In their order, and before a later one may run in its caller.
+    while (!changes_.empty()) {
+      std::deque<absl::AnyInvocable<void()>> changes = std::exchange(changes_, {});
+      lock.unlock();
+      for (absl::AnyInvocable<void()>& change : changes) change();
+      lock.lock();
+    }
     if (stop_) stopped_ = true;
-    changes = std::exchange(changes_, {});
     submitted = std::exchange(submitted_, {});
     encoder_.Push(std::exchange(encode_inbox_, {}));
     queued_requests_ = 0;
@@ -353,7 +382,6 @@ void Scheduler::FailEverything(const absl::Status& status) {
     num_queries_ = 0;
     idle_.notify_all();
   }
-  for (absl::AnyInvocable<void()>& change : changes) change();
   for (const std::shared_ptr<Query>& query : submitted) runner_.Fail(query, status);
   queries_.clear();
   encoder_.CancelAll();

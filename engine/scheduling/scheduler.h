@@ -48,6 +48,8 @@ class Scheduler {
   // RESOURCE_EXHAUSTED with retry_after when the queue is full, UNAVAILABLE when draining or
   // unhealthy.
   absl::Status Submit(std::shared_ptr<Query> query);
+  // INVALID_ARGUMENT when the first prompt and what may follow it exceed the model's positions.
+  absl::Status CheckPositions(const Query& query) const { return runner_.CheckPositions(query); }
   void Cancel(Query* query);
   void Encode(std::vector<int32_t> token_ids, DocumentEncoder::EncodeDone done);
   void AtStepBoundary(absl::AnyInvocable<void()> change);
@@ -59,6 +61,7 @@ class Scheduler {
   int64_t num_running() const;
   int64_t num_waiting() const;
   int64_t reserved_pages() const;
+  int64_t scratch_bytes() const;  // of all ranks, and of jobs that wait or run
 
  private:
   void Loop();
@@ -87,6 +90,7 @@ class Scheduler {
   bool stop_ = false;
   bool stopped_ = false;
   bool draining_ = false;
+  bool end_queries_ = false;  // the grace of a drain is over
   bool healthy_ = true;
   std::deque<std::shared_ptr<Query>> submitted_;
   std::deque<EncodeRequest> encode_inbox_;
@@ -95,6 +99,7 @@ class Scheduler {
   int64_t queued_tokens_ = 0;
   int64_t num_queries_ = 0;  // submitted and not ended
   int64_t reserved_pages_ = 0;
+  int64_t scratch_bytes_ = 0;
 
   // The scheduler's thread only.
   std::vector<std::shared_ptr<Query>> queries_;  // by arrival, not finished

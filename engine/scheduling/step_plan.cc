@@ -146,10 +146,13 @@ StepPlan Planner::Plan(const std::vector<std::vector<Query*>>& prefills,
   const absl::Duration aim = decoding ? std::max(slice_time_, decode_time_) : slice_time_;
   const double whole =
       absl::ToDoubleSeconds(aim) / seconds_per_row_layer_ / static_cast<double>(num_ranks_);
-  std::vector<Budget> prompt_budgets(ranks, {.row_layers = whole});
+  const bool documents =
+      std::any_of(encodes.begin(), encodes.end(), [](const auto& jobs) { return !jobs.empty(); });
+  const double encode_part = !documents ? 0 : queries ? kEncodeShare * whole : whole;
+  std::vector<Budget> prompt_budgets(ranks, {.row_layers = whole - encode_part});
   plan.stages.push_back({.slices = std::vector<std::vector<Slice>>(ranks)});
   for (size_t r = 0; r < ranks; ++r) {
-    Budget budget{.row_layers = queries ? kEncodeShare * whole : whole};
+    Budget budget{.row_layers = encode_part};
     for (EncodeJob* job : encodes[r]) {
       if (!PlanEncode(job, &budget, &plan.stages[0].slices[r])) break;
     }

@@ -40,8 +40,8 @@ class Planner {
   Planner(const ModelConfig* config, int num_ranks, absl::Duration slice_time);
 
   // `prefills` and `encodes` are [rank], oldest first. Advances their cursors; marks what the step
-  // completes (Query::job_done, EncodeJob::finished). Encoding gets the whole step without queries,
-  // else at least a tenth of it.
+  // completes (Query::job_done, EncodeJob::finished). Encoding gets the whole
+  // step without queries, else a quarter of it.
   StepPlan Plan(const std::vector<std::vector<Query*>>& prefills,
                 const std::vector<std::vector<EncodeJob*>>& encodes,
                 const std::vector<std::vector<Query*>>& decodes);

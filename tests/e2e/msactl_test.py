@@ -1,8 +1,12 @@
 """msactl against the real server: what goes to stdout and stderr, and the exit codes."""
 import json
+import os
+import signal
+import subprocess
+import time
 import unittest
 
-from server_program import SAMPLES, ServerProgram, TemporaryFolder, msactl
+from server_program import MSACTL, SAMPLES, ServerProgram, TemporaryFolder, msactl
 
 BANK = "cli"
 CODE = {"id": "code", "text": "The code of the gleaming pioneer is 319938.", "metadata": {"lang": "en", "page": 3}}
@@ -130,6 +134,21 @@ class Msactl(unittest.TestCase):
         self.assertEqual((second["stored"], second["unchanged"]), (0, 50))
         stats = self.run_json("bank", "stats", "again")[0]
         self.assertEqual((stats["documents"], stats["tombstones"]), (50, 0))
+
+    def test_interrupt_is_exit_code_130_and_keeps_what_was_added(self):
+        self.run_tool("bank", "create", "stopped")
+        tool = subprocess.Popen([str(MSACTL), "ingest", "-b", "stopped", "-"], stdin=subprocess.PIPE,
+                                stderr=subprocess.PIPE, env={**os.environ, "MSA_SERVER": self.server.address})
+        self.addCleanup(tool.stderr.close)
+        self.addCleanup(tool.stdin.close)
+        tool.stdin.write(lines(CODE).encode())
+        tool.stdin.flush()  # and stays open
+        give_up = time.monotonic() + 60
+        while self.run_json("bank", "stats", "stopped")[0]["documents"] == 0 and time.monotonic() < give_up:
+            time.sleep(0.05)
+        tool.send_signal(signal.SIGINT)
+        self.assertEqual(tool.wait(20), 130)
+        self.assertEqual(self.run_json("bank", "stats", "stopped")[0]["documents"], 1)
 
     def test_server_commands(self):
         info = self.run_json("server", "info")[0]

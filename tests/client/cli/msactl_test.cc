@@ -65,7 +65,8 @@ TEST(Msactl, WrongUsageIsExitCode2WithOneReason) {
               HasSubstr("--mode: is replace; allowed: insert, upsert\n"));
   EXPECT_THAT(RunTool({"ask", "why?", kNoServer}).err,
               HasSubstr("--bank (or the environment variable MSA_BANK) is required"));
-  EXPECT_THAT(RunTool({"ask", "\xFF", "-b", "x"}).err, HasSubstr("msactl: argument 2 is not UTF-8"));
+  EXPECT_THAT(RunTool({"ask", "\xFF", "-b", "x"}).err,
+              HasSubstr("msactl: argument 2 is not UTF-8"));
   for (const auto& arguments :
        std::vector<std::vector<std::string>>{{"frobnicate"},
                                              {"bank", "list", "--format", "xml"},
@@ -101,7 +102,7 @@ TEST(Msactl, NoServerIsExitCode4WithOneLine) {
 
 TEST(Msactl, IngestWithoutServerKeepsCountOfWhatHasNoResult) {
   const Outcome outcome = RunTool({"ingest", "-", "-b", "x", kNoServer, "--format", "json"},
-                              "{\"id\":\"a\",\"text\":\"t\"}\n");
+                                  "{\"id\":\"a\",\"text\":\"t\"}\n");
   EXPECT_EQ(outcome.code, kExitUnavailable);
   EXPECT_THAT(outcome.out,
               HasSubstr(R"({"documents":1,"stored":0,"unchanged":0,"rejected":0,"unknown":1,)"));

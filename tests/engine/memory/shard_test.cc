@@ -41,7 +41,7 @@ TEST(ShardTest, RouterKeysOfALayerAreContiguousPerDocument) {
   EXPECT_EQ(std::memcmp(extent.keys, &expected[2 * 5 * 8], 5 * 8), 0);
   EXPECT_EQ(shard.num_chunks(), 6);
   EXPECT_EQ(shard.num_documents(), 2);
-  EXPECT_EQ(shard.largest_document_chunks(), 5);
+  EXPECT_EQ(shard.documents_by_chunks().rbegin()->first, 5);
   EXPECT_EQ(shard.NumChunks(2), 1);
   EXPECT_EQ(shard.NumChunks(3), 0);
 }

@@ -42,7 +42,7 @@ json Without(const std::string& key) {
 TEST(ModelConfigTest, ReadsTheGoldenModel) {
   const auto config = LoadModelConfig(MSA_TEST_DATA "/tiny-a/checkpoint");
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->name, "checkpoint");
+  EXPECT_EQ(config->name, "tiny-a");
   EXPECT_EQ(config->hidden_size, 64);
   EXPECT_EQ(config->num_layers, 4);
   EXPECT_EQ(config->num_query_heads, 8);
