@@ -66,8 +66,8 @@ std::unique_ptr<Engine> OpenWith(const std::string& data_dir, int shards,
   return OpenOrDie(options);
 }
 
-// All queries in a random order and concurrency, with others coming and going: ingests into the
-// same bank, cancelled queries, retrievals. Returns the fingerprints by query.
+// All queries in a random order and concurrency, with others coming and going: documents being
+// ingested into another bank, cancelled queries. Returns the fingerprints by query.
 std::vector<std::string> RunMix(Engine* engine, const std::vector<GenerateRequest>& queries,
                                 uint32_t seed) {
   std::mt19937 random(seed);

@@ -1,5 +1,4 @@
 #include <fstream>
-#include <regex>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -10,6 +9,7 @@
 #include "server/metrics_endpoint.h"
 #include "server/process_collector.h"
 #include "tests/server/server_fixture.h"
+#include "tests/server/words.h"
 
 namespace msa::server {
 namespace {
@@ -131,20 +131,19 @@ TEST_F(MetricsTest, DocumentShowsTheSameTable) {
 TEST_F(MetricsTest, RulesDashboardAndDocumentUseNoOtherNames) {
   std::set<std::string> known;
   for (const MetricSpec& spec : kMetricTable) known.insert(std::string(spec.name));
-  const std::regex pattern("msa_[a-z_]+[a-z]");
   for (const char* file : {"deploy/prometheus/rules.yml", "deploy/prometheus/rules_test.yml",
                            "deploy/grafana/dashboards/msa.json", "docs/metrics.md"}) {
     const std::string text = ReadFile(file);
     int num_found = 0;
-    for (std::sregex_iterator match(text.begin(), text.end(), pattern), end; match != end;
-         ++match) {
-      std::string name = match->str();
+    for (const Word& word : WordsOf(text)) {
+      if (!word.text.starts_with("msa_")) continue;
+      std::string name = word.text;
       for (const std::string suffix : {"_bucket", "_sum", "_count"}) {
         if (!known.contains(name) && name.ends_with(suffix)) {
           name.resize(name.size() - suffix.size());
         }
       }
-      EXPECT_TRUE(known.contains(name)) << match->str() << " in " << file;
+      EXPECT_TRUE(known.contains(name)) << word.text << " in " << file;
       ++num_found;
     }
     EXPECT_GT(num_found, 10) << file;

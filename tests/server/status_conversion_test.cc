@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <regex>
 #include <set>
 #include <sstream>
 
@@ -11,6 +10,7 @@
 #include "kernels/core/error_detail.h"
 #include "msa/v1/error.pb.h"
 #include "tests/server/server_fixture.h"
+#include "tests/server/words.h"
 
 namespace msa::server {
 namespace {
@@ -109,7 +109,6 @@ TEST(StatusConversion, EveryReasonInTheSourcesIsDocumented) {
   // Only seen when the server starts.
   documented.insert({"DATA_DIRECTORY_IN_USE", "FILE_LOCKED"});
   int num_found = 0;
-  const std::regex pattern(R"re("([A-Z]{3,}(?:_[A-Z0-9]+)+)")re");
   for (const char* folder : {"server", "engine"}) {
     for (const auto& entry :
          std::filesystem::recursive_directory_iterator(absl::StrCat(MSA_SOURCE_DIR, "/", folder))) {
@@ -118,9 +117,13 @@ TEST(StatusConversion, EveryReasonInTheSourcesIsDocumented) {
       std::stringstream text;
       text << in.rdbuf();
       const std::string source = text.str();
-      for (std::sregex_iterator match(source.begin(), source.end(), pattern), end; match != end;
-           ++match) {
-        EXPECT_TRUE(documented.contains((*match)[1])) << (*match)[1] << " in " << entry.path();
+      for (const Word& word : WordsOf(source)) {
+        const bool is_reason =
+            word.quoted && word.text.size() > 4 && word.text.find('_') != std::string::npos &&
+            std::all_of(word.text.begin(), word.text.end(),
+                        [](char c) { return (c >= 'A' && c <= 'Z') || c == '_'; });
+        if (!is_reason) continue;
+        EXPECT_TRUE(documented.contains(word.text)) << word.text << " in " << entry.path();
         ++num_found;
       }
     }
