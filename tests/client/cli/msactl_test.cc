@@ -104,8 +104,11 @@ TEST(Msactl, IngestWithoutServerKeepsCountOfWhatHasNoResult) {
   const Outcome outcome = RunTool({"ingest", "-", "-b", "x", kNoServer, "--format", "json"},
                                   "{\"id\":\"a\",\"text\":\"t\"}\n");
   EXPECT_EQ(outcome.code, kExitUnavailable);
-  EXPECT_THAT(outcome.out,
-              HasSubstr(R"({"documents":1,"stored":0,"unchanged":0,"rejected":0,"unknown":1,)"));
+  // The refusal may come before or after the document was handed in; it has no result either way.
+  EXPECT_THAT(
+      outcome.out,
+      AnyOf(HasSubstr(R"({"documents":1,"stored":0,"unchanged":0,"rejected":0,"unknown":1,)"),
+            HasSubstr(R"({"documents":0,"stored":0,"unchanged":0,"rejected":0,"unknown":0,)")));
 }
 
 TEST(Msactl, UnreadableInputIsNamed) {
