@@ -41,6 +41,7 @@ class Program {
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
     pid_ = fork();
+    if (pid_ < 0) ADD_FAILURE() << "cannot start a process";
     if (pid_ == 0) {
       dup2(open((prefix_ + ".out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 1);
       dup2(open((prefix_ + ".err").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
@@ -58,9 +59,12 @@ class Program {
     }
   }
 
-  void Signal(int signal) { kill(pid_, signal); }
+  void Signal(int signal) {
+    if (pid_ > 0) kill(pid_, signal);  // others would be process groups
+  }
 
   int Wait() {
+    if (pid_ <= 0) return -1;
     int status = 0;
     waitpid(pid_, &status, 0);
     pid_ = 0;
