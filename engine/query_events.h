@@ -45,7 +45,7 @@ struct LayerSelection {
 struct StartedEvent {
   uint64_t revision = 0;       // of the bank, pinned for the whole query
   int64_t prompt_tokens = 0;   // of the first round
-  int64_t bank_documents = 0;  // visible; 0: the answer has no memory to read
+  int64_t bank_documents = 0;  // in the bank when the query started
   absl::Duration queue;
 };
 

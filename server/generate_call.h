@@ -37,7 +37,6 @@ class GenerateCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   absl::StatusOr<std::unique_ptr<engine::GenerateStream>> Admit();
   void Begin();
-  void SchedulePump();
   void Pump();                           // mutex_ held
   void End(const absl::Status& status);  // mutex_ held
 

@@ -105,8 +105,8 @@ inline constexpr std::array<MetricSpec, 45> kMetricTable = {{
      "Time of a query in tokenize, prefill, score, fetch, decode; only stages that it had."},
     {Metric::kStep, "msa_step_seconds", MetricKind::kHistogram, "", "One step of the scheduler."},
     {Metric::kStepRows, "msa_step_rows_total", MetricKind::kCounter, "kind",
-     "Rows computed: decode, prefill, encode; a row counts once per phase of a layer that it runs "
-     "through."},
+     "Rows computed: decode, prefill, encode; a decoded row counts once per token, the others once "
+     "per half of a layer that they run through."},
     {Metric::kShardScore, "msa_shard_score_seconds", MetricKind::kHistogram, "shard",
      "One scoring of a shard's routing keys, one layer."},
     {Metric::kScoredChunks, "msa_scored_chunks_total", MetricKind::kCounter, "shard",

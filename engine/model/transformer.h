@@ -36,7 +36,6 @@ class Transformer {
 
   const ModelConfig& config() const { return *config_; }
   const kernels::OpContext& context() const { return context_; }
-  kernels::ComputeDType compute() const { return compute_; }
 
   // W of router queries: Hkv * D for the head mean (heads summed per KV head), Hq * D for the head
   // maximum.
