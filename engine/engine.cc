@@ -190,6 +190,7 @@ absl::Status EngineImpl::Start() {
       SchedulerOptions{.max_running = options_.max_running,
                        .max_queued_requests = options_.max_queued_requests,
                        .max_queued_tokens = options_.max_queued_tokens,
+                       .activation_bytes = options_.activation_bytes,
                        .slice_time = options_.slice_time,
                        .stalled_reader_timeout = options_.stalled_reader_timeout},
       clock_, observer_);

@@ -30,7 +30,10 @@ struct EngineOptions {
   int64_t max_queued_requests = 256;
   int64_t max_queued_tokens = int64_t{1} << 20;
   int64_t max_question_bytes = int64_t{64} << 10;
-  int64_t kv_memory_bytes = int64_t{1} << 30;          // pages of all ranks
+  int64_t kv_memory_bytes = int64_t{1} << 30;  // pages of all ranks
+  // Activations of prompts in work, and as much again of documents in work; one prompt or document
+  // that needs more than this is worked on alone.
+  int64_t activation_bytes = int64_t{256} << 20;
   int64_t router_key_memory_bytes = int64_t{8} << 30;  // of all banks
   int64_t max_document_bytes = int64_t{4} << 20;
   absl::Duration slice_time =

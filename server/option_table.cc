@@ -164,6 +164,10 @@ void AddServing(Builder* b) {
   b->Bytes(
       "kv_bytes", "--kv-bytes", kMiB, 64 * kTiB, "memory for keys and values of running queries",
       [](O & o) -> auto& { return o.memory.kv_bytes; });
+  b->Bytes(
+      "activation_bytes", "--activation-bytes", kMiB, 64 * kTiB,
+      "memory for prompts in work, and as much again for documents",
+      [](O & o) -> auto& { return o.memory.activation_bytes; });
 }
 
 void AddWork(Builder* b) {

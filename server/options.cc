@@ -92,6 +92,7 @@ engine::EngineOptions ToEngineOptions(const ServerOptions& options) {
   engine.max_queued_tokens = options.scheduler.max_queued_tokens;
   engine.max_question_bytes = options.limits.max_question_bytes;
   engine.kv_memory_bytes = options.memory.kv_bytes;
+  engine.activation_bytes = options.memory.activation_bytes;
   engine.router_key_memory_bytes = options.memory.router_key_bytes;
   engine.max_document_bytes = options.limits.max_document_bytes;
   engine.slice_time = options.scheduler.slice_time;

@@ -34,6 +34,7 @@ struct ServerOptions {
     std::string bank_dtype = "bf16";
     int64_t router_key_bytes = engine::EngineOptions{}.router_key_memory_bytes;
     int64_t kv_bytes = engine::EngineOptions{}.kv_memory_bytes;
+    int64_t activation_bytes = engine::EngineOptions{}.activation_bytes;
   } memory;
 
   struct Scheduler {

@@ -1,5 +1,7 @@
 #include "engine/model/transformer.h"
 
+#include <array>
+
 #include "kernels/core/check.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/ops/embed.h"

@@ -12,9 +12,10 @@ constexpr int64_t kJobTokens = 512;  // short documents share a job up to this
 }  // namespace
 
 EncodeQueue::EncodeQueue(const ModelConfig* config, const MemoryGeometry& geometry, int num_ranks,
-                         Clock* clock, EngineObserver* observer)
+                         int64_t activation_bytes, Clock* clock, EngineObserver* observer)
     : config_(config),
       geometry_(geometry),
+      max_activation_bytes_(activation_bytes),
       clock_(clock),
       observer_(observer),
       jobs_(static_cast<size_t>(num_ranks)) {}
@@ -25,18 +26,34 @@ void EncodeQueue::Push(std::deque<EncodeRequest> requests) {
 
 void EncodeQueue::FormJobs() {
   for (std::unique_ptr<EncodeJob>& job : jobs_) {
-    if (job == nullptr && !waiting_.empty()) job = NextJob();
+    if (job != nullptr || waiting_.empty()) continue;
+    const int64_t rows = NextJobRows(), in_work = activation_bytes();
+    const int64_t row_floats = config_->hidden_size + config_->query_width() +
+                               (config_->decouple_router ? 3 : 2) * config_->kv_width();
+    const int64_t bytes = rows * row_floats * static_cast<int64_t>(sizeof(float));
+    if (in_work > 0 && in_work + bytes > max_activation_bytes_) return;
+    job = NextJob(rows);
   }
 }
 
-std::unique_ptr<EncodeJob> EncodeQueue::NextJob() {
+// The first that waits, and what follows it up to kJobTokens in all.
+int64_t EncodeQueue::NextJobRows() const {
+  int64_t rows = 0;
+  for (const EncodeRequest& request : waiting_) {
+    const auto tokens = static_cast<int64_t>(request.token_ids.size());
+    if (rows > 0 && rows + tokens > kJobTokens) break;
+    rows += tokens;
+  }
+  return rows;
+}
+
+std::unique_ptr<EncodeJob> EncodeQueue::NextJob(int64_t num_rows) {
   auto job = std::make_unique<EncodeJob>();
   job->started = clock_->Monotonic();
   job->doc_offsets.push_back(0);
-  while (!waiting_.empty()) {
+  while (job->num_rows() < num_rows) {
     EncodeRequest& request = waiting_.front();
     const auto tokens = static_cast<int64_t>(request.token_ids.size());
-    if (!job->documents.empty() && job->num_rows() + tokens > kJobTokens) break;
     EncodedDocument& document = job->documents.emplace_back();
     document.num_tokens = tokens;
     document.num_chunks = geometry_.ChunksOf(tokens);
@@ -50,7 +67,7 @@ std::unique_ptr<EncodeJob> EncodeQueue::NextJob() {
     job->done.push_back(std::move(request.done));
     waiting_.pop_front();
   }
-  const auto rows = static_cast<size_t>(job->num_rows());
+  const auto rows = static_cast<size_t>(num_rows);
   const auto kv_floats = rows * static_cast<size_t>(config_->kv_width());
   job->hidden.resize(rows * static_cast<size_t>(config_->hidden_size));
   job->query.resize(rows * static_cast<size_t>(config_->query_width()));
@@ -80,14 +97,10 @@ void EncodeQueue::FinishJobs() {
   }
 }
 
-int64_t EncodeQueue::job_bytes() const {
+int64_t EncodeQueue::activation_bytes() const {
   int64_t bytes = 0;
   for (const std::unique_ptr<EncodeJob>& job : jobs_) {
-    if (job == nullptr) continue;
-    bytes += job->bytes();
-    for (const std::vector<float>* rows : {&job->key, &job->value, &job->router_key}) {
-      bytes += static_cast<int64_t>(rows->capacity() * sizeof(float));
-    }
+    if (job != nullptr) bytes += job->activation_bytes();
   }
   return bytes;
 }

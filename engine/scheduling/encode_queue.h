@@ -25,20 +25,23 @@ class EncodeQueue {
  public:
   // Pointers must outlive the object.
   EncodeQueue(const ModelConfig* config, const MemoryGeometry& geometry, int num_ranks,
-              Clock* clock, EngineObserver* observer);
+              int64_t activation_bytes, Clock* clock, EngineObserver* observer);
 
   void Push(std::deque<EncodeRequest> requests);
-  void FormJobs();                                    // for the ranks that have none
+  // For the ranks that have none, while their activations fit; the next in turn is never passed.
+  void FormJobs();
   std::vector<std::vector<EncodeJob*>> Jobs() const;  // [rank], what the planner takes
   void FinishJobs();                                  // hands over what the last step completed
-  int64_t job_bytes() const;                          // activations of the jobs in work
+  int64_t activation_bytes() const;                   // of the jobs in work
   void CancelAll();                                   // CANCELLED for all that is left
 
  private:
-  std::unique_ptr<EncodeJob> NextJob();
+  int64_t NextJobRows() const;
+  std::unique_ptr<EncodeJob> NextJob(int64_t num_rows);
 
   const ModelConfig* config_;
   MemoryGeometry geometry_;
+  int64_t max_activation_bytes_;
   Clock* clock_;
   EngineObserver* observer_;
   std::deque<EncodeRequest> waiting_;

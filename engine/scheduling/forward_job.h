@@ -31,9 +31,6 @@ struct ForwardJob {
   std::vector<float> query;  // [T, Hq * D] of the current layer, kept from kProject to kAttend
 
   int64_t num_rows() const { return static_cast<int64_t>(token_ids.size()); }
-  int64_t bytes() const {
-    return static_cast<int64_t>((hidden.capacity() + query.capacity()) * sizeof(float));
-  }
 };
 
 // A sequence's prompt of one round, or its answer block.
@@ -45,6 +42,11 @@ struct PromptJob : ForwardJob {
   int64_t first_local_row = 0;       // of the sequence, where row 0 goes
   std::vector<float> router_query;   // [routed rows, W] of the current layer
   int64_t last_layer_first_row = 0;  // rows before it need not leave the last layer
+
+  int64_t activation_bytes() const {
+    return static_cast<int64_t>((hidden.size() + query.size() + router_query.size()) *
+                                sizeof(float));
+  }
 };
 
 // Documents being encoded together; none sees another. The last layer ends after its projections.
@@ -57,6 +59,12 @@ struct EncodeJob : ForwardJob {
   std::vector<DocumentEncoder::EncodeDone> done;  // [N]
   absl::Duration started;                         // monotonic
   bool finished = false;                          // set by the planner with the last slice
+
+  int64_t activation_bytes() const {
+    return static_cast<int64_t>(
+        (hidden.size() + query.size() + key.size() + value.size() + router_key.size()) *
+        sizeof(float));
+  }
 };
 
 }  // namespace msa::engine

@@ -42,6 +42,20 @@ int64_t QueryRunner::PagesForRound(const Query& query) const {
          static_cast<int64_t>(config_->msa_layers.size()) * pool.PagesFor(memory_rows);
 }
 
+int64_t QueryRunner::RouterWidth() const {
+  return config_->head_reduce == kernels::HeadReduce::kMean ? config_->kv_width()
+                                                            : config_->query_width();
+}
+
+int64_t QueryRunner::ActivationBytes(const Query& query) const {
+  const auto rows = static_cast<int64_t>(query.prompt.token_ids.size());
+  const int64_t routed = std::count_if(query.prompt.routed.begin(), query.prompt.routed.end(),
+                                       [](auto row_is_routed) { return row_is_routed != 0; });
+  const int64_t floats =
+      rows * (config_->hidden_size + config_->query_width()) + routed * RouterWidth();
+  return floats * static_cast<int64_t>(sizeof(float));
+}
+
 absl::Status QueryRunner::CheckPositions(const Query& query) const {
   const int64_t positions = template_rows_ + config_->doc_top_k +
                             static_cast<int64_t>(query.prompt.token_ids.size()) +
@@ -116,9 +130,7 @@ bool QueryRunner::TryStartRound(const std::shared_ptr<Query>& query) {
     if (query->prompt.routed[i] != 0) job.routed_rows.push_back(static_cast<int32_t>(i));
     job.visible.push_back(static_cast<int32_t>(i) + 1);
   }
-  const int64_t width = config_->head_reduce == kernels::HeadReduce::kMean ? config_->kv_width()
-                                                                           : config_->query_width();
-  job.router_query.resize(job.routed_rows.size() * static_cast<size_t>(width));
+  job.router_query.resize(job.routed_rows.size() * static_cast<size_t>(RouterWidth()));
   query->state = Query::State::kPrefill;
   return true;
 }
@@ -212,10 +224,14 @@ void QueryRunner::ReportRound(const std::shared_ptr<Query>& query) {
                    .prompt_tokens = static_cast<int64_t>(query->prompt.token_ids.size())};
   if (query->explain_layers) event.layers = LayersOf(*config_, query->selections);
   const uint64_t place = query->events->Reserve();
-  worker_.Run([query, place, event = std::move(event)]() mutable {
-    // Ids are for the reader; a catalog that cannot be read shows when a text is needed.
-    LookUpDocuments(*query->bank, *query->pin, /*with_text=*/false, &event.documents).IgnoreError();
+  worker_.Run([this, query, place, event = std::move(event)]() mutable {
+    const absl::Status found =
+        LookUpDocuments(*query->bank, *query->pin, /*with_text=*/false, &event.documents);
     query->events->Fill(place, std::move(event));
+    if (found.ok()) return;
+    query->events->Close(found);  // what the reader gets
+    query->cancelled.store(true);
+    wake_();
   });
 }
 
@@ -294,7 +310,7 @@ void QueryRunner::Fail(const std::shared_ptr<Query>& query, absl::Status status)
   ReleasePages(query.get());
   query->timings.total = clock_->Monotonic() - query->arrival;
   observer_->RequestFinished(
-      status, query->timings, query->round + 1, query->prompt_tokens,
+      status, query->timings, query->started ? query->round + 1 : 0, query->prompt_tokens,
       query->interleave == nullptr ? 0 : query->interleave->num_generated_tokens());
   if (query->events != nullptr) {
     query->events->Close(std::move(status));

@@ -27,6 +27,7 @@ class QueryRunner {
   // Pages that the query's next round needs on its rank. Exact for local rows; memory is bounded by
   // k documents as large as the bank's largest. Read between steps.
   int64_t PagesForRound(const Query& query) const;
+  int64_t ActivationBytes(const Query& query) const;  // of the query's next prompt
   // What can never fit: positions beyond the model's, or more pages than a rank has.
   absl::Status CheckFits(const Query& query) const;
   absl::Status CheckPositions(const Query& query) const;  // the first part of it; any thread
@@ -45,6 +46,7 @@ class QueryRunner {
   void Stop() { worker_.Stop(); }
 
  private:
+  int64_t RouterWidth() const;  // of a routed row
   void OnToken(const std::shared_ptr<Query>& query);
   void StartJob(Query* query, std::vector<int32_t> token_ids);
   void PrepareAnswerBlock(Query* query);
@@ -71,7 +73,7 @@ std::vector<RoutedDocument> UnionOfSelections(const ModelConfig& config,
                                               const std::vector<Selection>& selections);
 std::vector<LayerSelection> LayersOf(const ModelConfig& config,
                                      const std::vector<Selection>& selections);
-// Fills in ids (and texts) that the pin may see.
+// Fills in ids (and texts) that the pin may see. DATA_LOSS names a document without a row.
 absl::Status LookUpDocuments(const Bank& bank, const BankPin& pin, bool with_text,
                              std::vector<RoutedDocument>* documents);
 

@@ -2,6 +2,7 @@
 #include <map>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "engine/scheduling/query_runner.h"
 #include "kernels/core/status_macros.h"
 
@@ -52,9 +53,14 @@ absl::Status LookUpDocuments(const Bank& bank, const BankPin& pin, bool with_tex
   std::map<uint32_t, DocumentInfo> by_number;
   for (DocumentInfo& info : found) by_number[info.number] = std::move(info);
   for (RoutedDocument& document : *documents) {
-    DocumentInfo& info = by_number[document.number];
-    document.id = std::move(info.id);
-    document.text = std::move(info.text);
+    const auto row = by_number.find(document.number);
+    if (row == by_number.end()) {
+      return absl::DataLossError(absl::StrCat("the catalog of bank ", bank.Info().name,
+                                              " lacks document ", document.number,
+                                              ", whose routing keys are loaded"));
+    }
+    document.id = std::move(row->second.id);
+    document.text = std::move(row->second.text);
   }
   return absl::OkStatus();
 }

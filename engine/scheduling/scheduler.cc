@@ -27,7 +27,7 @@ Scheduler::Scheduler(const ModelConfig* config, const MemoryGeometry& geometry,
       clock_(clock),
       observer_(observer),
       planner_(config, team->size(), options.slice_time),
-      encoder_(config, geometry, team->size(), clock, observer),
+      encoder_(config, geometry, team->size(), options.activation_bytes, clock, observer),
       runner_(config, template_rows, team, clock, observer, [this] { Wake(); }),
       thread_([this] { Loop(); }) {}
 
@@ -174,12 +174,13 @@ void Scheduler::Loop() {
 void Scheduler::TakeInbox() {
   std::unique_lock lock(mutex_);
   reserved_pages_ = 0;
-  scratch_bytes_ = encoder_.job_bytes();
+  scratch_bytes_ = encoder_.activation_bytes();
   for (int r = 0; r < team_->size(); ++r) {
     reserved_pages_ += team_->rank(r).pool().reserved_pages();
     scratch_bytes_ += team_->rank(r).scratch_bytes();
   }
-  for (const std::shared_ptr<Query>& query : queries_) scratch_bytes_ += query->job.bytes();
+  for (const std::shared_ptr<Query>& query : queries_)
+    scratch_bytes_ += query->job.activation_bytes();
   num_queries_ = static_cast<int64_t>(queries_.size() + submitted_.size());
   if (num_queries_ == 0) idle_.notify_all();
   if (!progressed_) {
@@ -273,7 +274,7 @@ void Scheduler::StartRounds() {
   // A round that does not fit keeps its turn: later ones may not overtake it for ever.
   for (const std::shared_ptr<Query>& query : queries_) {
     if (query->state != Query::State::kWaiting || !query->started) continue;
-    if (!runner_.TryStartRound(query)) return;
+    if (!TryStartRound(query)) return;
     progressed_ = true;
   }
   const auto busy = [](const auto& query) {
@@ -282,13 +283,22 @@ void Scheduler::StartRounds() {
   int64_t running = std::count_if(queries_.begin(), queries_.end(), busy);
   for (const std::shared_ptr<Query>& query : queries_) {
     if (query->state != Query::State::kWaiting || query->started) continue;
-    if (running >= options_.max_running || !runner_.TryStartRound(query)) return;
+    if (running >= options_.max_running || !TryStartRound(query)) return;
     ++running;
     progressed_ = true;
     std::lock_guard lock(mutex_);
     --queued_requests_;
     queued_tokens_ -= static_cast<int64_t>(query->prompt.token_ids.size());
   }
+}
+
+bool Scheduler::TryStartRound(const std::shared_ptr<Query>& query) {
+  int64_t in_work = 0;
+  for (const std::shared_ptr<Query>& other : queries_) in_work += other->job.activation_bytes();
+  if (in_work > 0 && in_work + runner_.ActivationBytes(*query) > options_.activation_bytes) {
+    return false;
+  }
+  return runner_.TryStartRound(query);
 }
 
 StepPlan Scheduler::BuildPlan() {

@@ -25,6 +25,7 @@ struct SchedulerOptions {
   int64_t max_running = 32;
   int64_t max_queued_requests = 256;
   int64_t max_queued_tokens = int64_t{1} << 20;
+  int64_t activation_bytes = int64_t{256} << 20;  // of prompts in work, and of documents in work
   absl::Duration slice_time = absl::Milliseconds(20);
   absl::Duration stalled_reader_timeout = absl::Seconds(30);
 };
@@ -32,8 +33,9 @@ struct SchedulerOptions {
 // Continuous batching over all ranks: one thread that, step after step, takes what has arrived,
 // ends what is cancelled or late, starts rounds that fit, plans, lets the ranks work and acts on
 // what they chose. A round starts only when all its rows fit in the pages of a rank, and a waiting
-// sequence holds no pages, so pages cannot deadlock. Rounds of started queries come before new
-// queries; both are served in order of arrival.
+// sequence holds no pages, so pages cannot deadlock; nor can activations, because a prompt that
+// holds them waits for nothing. Rounds of started queries come before new queries; both are served
+// in order of arrival.
 //
 // Who owns a query: the scheduler shares it with its handle from an OK Submit until its queue is
 // closed.
@@ -69,6 +71,7 @@ class Scheduler {
   void TakeInbox();    // waits when there is nothing to do
   void ReapQueries();  // cancelled, late, stalled
   void StartRounds();
+  bool TryStartRound(const std::shared_ptr<Query>& query);
   StepPlan BuildPlan();
   void AfterStep(const StepPlan& plan, const std::vector<RankReport>& reports,
                  absl::Duration elapsed);

@@ -1,6 +1,7 @@
 #include "engine/scheduling/sequence_pass.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <set>
 #include <utility>
