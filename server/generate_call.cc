@@ -3,6 +3,8 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
+#include "grpc/grpc.h"
 #include "kernels/core/check.h"
 #include "kernels/core/status_macros.h"
 #include "server/message_codec.h"
@@ -40,10 +42,15 @@ std::string MetricValueOf(const absl::Status& status) {
   return "error";
 }
 
+absl::Status StalledReader(absl::Duration timeout) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the stream was not read for ", absl::FormatDuration(timeout)));
+}
+
 }  // namespace
 
 std::shared_ptr<GenerateCall> GenerateCall::Start(const ServiceContext& service,
-                                                  const grpc::CallbackServerContext* context,
+                                                  grpc::CallbackServerContext* context,
                                                   const grpc::ByteBuffer* in) {
   std::shared_ptr<GenerateCall> call(new GenerateCall(service, context, in));
   call->self_ = call;
@@ -54,8 +61,8 @@ std::shared_ptr<GenerateCall> GenerateCall::Start(const ServiceContext& service,
   return call;
 }
 
-GenerateCall::GenerateCall(const ServiceContext& service,
-                           const grpc::CallbackServerContext* context, const grpc::ByteBuffer* in)
+GenerateCall::GenerateCall(const ServiceContext& service, grpc::CallbackServerContext* context,
+                           const grpc::ByteBuffer* in)
     : service_(service), context_(context), in_(in), record_(service, RpcMethod::kGenerate) {
   service_.metrics->StreamOpened(RpcMethod::kGenerate);
 }
@@ -68,19 +75,21 @@ absl::StatusOr<std::unique_ptr<engine::GenerateStream>> GenerateCall::Admit() {
                        ToGenerateRequest(request, service_.limits));
   engine_request.deadline = DeadlineOf(*context_);
   explain_layers_ = request.explain_layers();
-  // The task that is queued takes ownership for a moment, never the engine's thread: that must not
-  // destroy the stream.
-  return service_.engine->Generate(std::move(engine_request), [this, weak = weak_from_this()] {
-    if (pump_scheduled_.exchange(true)) return;
-    const bool posted = service_.streams->Post([weak] {
-      if (const std::shared_ptr<GenerateCall> call = weak.lock()) {
-        call->pump_scheduled_.store(false);
-        const std::lock_guard lock(call->mutex_);
-        call->Pump();
-      }
-    });
-    MSA_CHECK(posted, "the stream runner holds at most one task per stream");
+  return service_.engine->Generate(std::move(engine_request), [this] { SchedulePump(); });
+}
+
+// The task that is queued takes ownership for a moment, never the thread that queues it: the
+// engine's must not destroy the stream, and the timeout's may go on when the server has ended.
+void GenerateCall::SchedulePump() {
+  if (pump_scheduled_.exchange(true)) return;
+  const bool posted = service_.streams->Post([weak = weak_from_this()] {
+    if (const std::shared_ptr<GenerateCall> call = weak.lock()) {
+      call->pump_scheduled_.store(false);
+      const std::lock_guard lock(call->mutex_);
+      call->Pump();
+    }
   });
+  MSA_CHECK(posted, "the stream runner holds at most one task per stream");
 }
 
 void GenerateCall::Begin() {
@@ -95,7 +104,15 @@ void GenerateCall::Begin() {
 }
 
 void GenerateCall::Pump() {
-  if (ended_ || writing_ || stream_ == nullptr) return;
+  if (ended_ || stream_ == nullptr) return;
+  if (writing_) {
+    WatchWrite();
+    return;
+  }
+  if (stalled_) {
+    End(StalledReader(service_.stalled_reader_timeout));
+    return;
+  }
   if (cancelled_) {
     End(absl::Now() >= DeadlineOf(*context_)
             ? absl::DeadlineExceededError("the deadline passed")
@@ -104,16 +121,9 @@ void GenerateCall::Pump() {
   }
   engine::QueryEvent event;
   switch (stream_->TryRead(&event)) {
-    case engine::GenerateStream::ReadState::kEvent: {
-      if (const auto* finished = std::get_if<engine::FinishedEvent>(&event))
-        finish_reason_ = MetricValueOf(finished->reason);
-      v1::GenerateResponse response;
-      ToProto(event, explain_layers_, &response);
-      outgoing_ = SerializeMessage(response);
-      writing_ = true;
-      StartWrite(&outgoing_);
+    case engine::GenerateStream::ReadState::kEvent:
+      StartWriting(event);
       return;
-    }
     case engine::GenerateStream::ReadState::kPending:
       return;
     case engine::GenerateStream::ReadState::kEnd:
@@ -123,6 +133,35 @@ void GenerateCall::Pump() {
   End(status.ok() && finish_reason_.empty()
           ? absl::InternalError("the answer ended without its last event")
           : status);
+}
+
+void GenerateCall::StartWriting(const engine::QueryEvent& event) {
+  if (const auto* finished = std::get_if<engine::FinishedEvent>(&event))
+    finish_reason_ = MetricValueOf(finished->reason);
+  v1::GenerateResponse response;
+  ToProto(event, explain_layers_, &response);
+  outgoing_ = SerializeMessage(response);
+  writing_ = true;
+  write_start_ = std::chrono::steady_clock::now();
+  StartWrite(&outgoing_);
+  WatchWrite();
+}
+
+// The write ends when the client has room for it, or here: a status alone would wait behind it.
+void GenerateCall::WatchWrite() {
+  if (stalled_) return;
+  const absl::Duration left = service_.stalled_reader_timeout -
+                              absl::FromChrono(std::chrono::steady_clock::now() - write_start_);
+  if (left > absl::ZeroDuration()) {
+    write_timeout_.Start(left);
+    return;
+  }
+  stalled_ = true;
+  stream_->Cancel();
+  // What TryCancel does, but with a code and words of our own.
+  const absl::Status status = StalledReader(service_.stalled_reader_timeout);
+  grpc_call_cancel_with_status(context_->c_call(), GRPC_STATUS_RESOURCE_EXHAUSTED,
+                               std::string(status.message()).c_str(), nullptr);
 }
 
 void GenerateCall::End(const absl::Status& status) {
@@ -155,6 +194,7 @@ void GenerateCall::OnDone() {
   std::shared_ptr<GenerateCall> self;
   std::unique_ptr<engine::GenerateStream> stream;
   const std::lock_guard lock(mutex_);
+  write_timeout_.Stop();
   self.swap(self_);
   stream.swap(stream_);
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -11,20 +13,24 @@
 #include "grpcpp/support/server_callback.h"
 #include "server/call_record.h"
 #include "server/service_context.h"
+#include "server/timeout.h"
 
 namespace msa::server {
 
 // One Generate call: pulls events from the engine's stream, one write at a time, so that a client
-// that does not read holds back its own answer only.
+// that does not read holds back its own answer only. A write that is not taken for
+// ServiceContext::stalled_reader_timeout ends the call with RESOURCE_EXHAUSTED, whether or not the
+// engine is done with the answer.
 //
-// Threads: gRPC's report writes and cancellation, the engine's only queue a task; tasks run on the
-// stream runner. The object lives until gRPC is done with it (OnDone) and no task holds it.
+// Threads: gRPC's report writes and cancellation, the engine's and the timeout's only queue a task;
+// tasks run on the stream runner. The object lives until gRPC is done with it (OnDone) and no task
+// holds it.
 class GenerateCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                      public std::enable_shared_from_this<GenerateCall> {
  public:
   // `in` is the request; valid until OnDone.
   static std::shared_ptr<GenerateCall> Start(const ServiceContext& service,
-                                             const grpc::CallbackServerContext* context,
+                                             grpc::CallbackServerContext* context,
                                              const grpc::ByteBuffer* in);
 
   void OnWriteDone(bool ok) override;
@@ -32,16 +38,20 @@ class GenerateCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnDone() override;
 
  private:
-  GenerateCall(const ServiceContext& service, const grpc::CallbackServerContext* context,
+  GenerateCall(const ServiceContext& service, grpc::CallbackServerContext* context,
                const grpc::ByteBuffer* in);
 
   absl::StatusOr<std::unique_ptr<engine::GenerateStream>> Admit();
   void Begin();
-  void Pump();                           // mutex_ held
-  void End(const absl::Status& status);  // mutex_ held
+  void SchedulePump();  // any thread, before OnDone
+  // All with mutex_ held.
+  void Pump();
+  void StartWriting(const engine::QueryEvent& event);
+  void WatchWrite();
+  void End(const absl::Status& status);
 
   const ServiceContext& service_;
-  const grpc::CallbackServerContext* const context_;
+  grpc::CallbackServerContext* const context_;
   const grpc::ByteBuffer* const in_;
   CallRecord record_;
   bool explain_layers_ = false;
@@ -52,6 +62,9 @@ class GenerateCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   std::unique_ptr<engine::GenerateStream> stream_;
   grpc::ByteBuffer outgoing_;
   bool writing_ = false;
+  std::chrono::steady_clock::time_point write_start_;
+  Timeout write_timeout_{[this] { SchedulePump(); }};
+  bool stalled_ = false;  // a write was not taken in time
   bool cancelled_ = false;
   bool ended_ = false;
   std::string finish_reason_;  // from the last event

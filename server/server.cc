@@ -88,7 +88,13 @@ struct Server::Parts {
   ServerState state;
   TaskRunner calls{kCallThreads, kMaxQueuedCalls};
   TaskRunner streams{kStreamThreads, std::numeric_limits<size_t>::max()};
-  ServiceContext context{engine, metrics, &state, &calls, &streams, options.limits};
+  ServiceContext context{engine,
+                         metrics,
+                         &state,
+                         &calls,
+                         &streams,
+                         options.limits,
+                         options.scheduler.stalled_reader_timeout};
   MemoryService memory{context};
   QueryService query{context};
   AdminService admin{context};

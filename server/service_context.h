@@ -1,5 +1,6 @@
 #pragma once
 
+#include "absl/time/time.h"
 #include "engine/engine.h"
 #include "server/options.h"
 #include "server/server_metrics.h"
@@ -16,6 +17,7 @@ struct ServiceContext {
   TaskRunner* calls = nullptr;    // whole calls, which may wait for the disk
   TaskRunner* streams = nullptr;  // short work for open calls; each has at most one task queued
   ServerOptions::Limits limits;
+  absl::Duration stalled_reader_timeout = absl::InfiniteDuration();
 };
 
 }  // namespace msa::server
