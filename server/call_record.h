@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"

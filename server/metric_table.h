@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <string_view>
 
 // Every metric that this server exports; docs/metrics.md shows the same table.

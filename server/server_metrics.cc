@@ -1,8 +1,11 @@
 #include "server/server_metrics.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <map>
-#include <mutex>
 #include <utility>
 #include <vector>
 

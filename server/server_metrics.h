@@ -1,7 +1,6 @@
 #pragma once
 
-#include <array>
-#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 
