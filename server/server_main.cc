@@ -1,9 +1,11 @@
 #include "server/server_main.h"
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <thread>
 #include <utility>
@@ -92,22 +94,45 @@ void LogStart(const ServerOptions& options, const engine::EngineInfo& info, cons
        {"start", absl::FormatDuration(absl::Trunc(took, absl::Milliseconds(1)))}});
 }
 
-// Drains on another thread, because a second signal must end the process at once. What was
-// acknowledged is on disk.
-void DrainOrQuit(Server* server, absl::Duration grace) {
-  std::atomic<bool> drained{false};
-  std::thread drain([&] {
-    server->Drain(grace);
-    drained.store(true);
+std::string NameOfSignal(int signal) { return signal == SIGTERM ? "SIGTERM" : "SIGINT"; }
+
+// Runs `work` on another thread, because a signal meanwhile must end the process at once:
+// `on_signal` says how, and with which status. What was acknowledged is on disk, and the lock of
+// the data directory goes with the process.
+void RunUnlessSignalled(const std::function<void()>& work,
+                        const std::function<int(int signal)>& on_signal) {
+  std::atomic<bool> done{false};
+  std::thread worker([&] {
+    work();
+    done.store(true);
   });
-  while (!drained.load()) {
+  while (!done.load()) {
     const int signal = WaitForSignal(absl::Milliseconds(20));
-    if (signal != 0) {
-      Log(LogLevel::kWarning, "second signal, quitting without draining");
-      _exit(128 + signal);
-    }
+    if (signal != 0) _exit(on_signal(signal));
   }
-  drain.join();
+  worker.join();
+}
+
+// Loading a model and opening its banks may take minutes; nothing of it is worth waiting for.
+absl::StatusOr<std::unique_ptr<engine::Engine>> OpenOrQuit(const ServerOptions& options,
+                                                           const EngineEntryPoints& entry_points,
+                                                           ServerMetrics* metrics) {
+  absl::StatusOr<std::unique_ptr<engine::Engine>> engine;
+  RunUnlessSignalled(
+      [&] { engine = entry_points.open(ToEngineOptions(options), metrics); },
+      [](int signal) {
+        Log(LogLevel::kInfo, "stopped while starting", {{"signal", NameOfSignal(signal)}});
+        return kExitStopped;
+      });
+  return engine;
+}
+
+void DrainOrQuit(Server* server, absl::Duration grace) {
+  RunUnlessSignalled([&] { server->Drain(grace); },
+                     [](int signal) {
+                       Log(LogLevel::kWarning, "second signal, quitting without draining");
+                       return 128 + signal;
+                     });
 }
 
 int ServeUntilStopped(const ServerOptions& options, Server* server) {
@@ -115,8 +140,7 @@ int ServeUntilStopped(const ServerOptions& options, Server* server) {
     const int signal = WaitForSignal(kHealthInterval);
     if (signal != 0) {
       Log(LogLevel::kInfo, "draining",
-          {{"signal", std::string(signal == SIGTERM ? "SIGTERM" : "SIGINT")},
-           {"grace", absl::FormatDuration(options.drain.grace)}});
+          {{"signal", NameOfSignal(signal)}, {"grace", absl::FormatDuration(options.drain.grace)}});
       DrainOrQuit(server, options.drain.grace);
       Log(LogLevel::kInfo, "stopped");
       return kExitStopped;
@@ -147,7 +171,7 @@ int Serve(const ServerOptions& options, const EngineEntryPoints& entry_points) {
   if (!ports.ok()) return Fail(kExitFailed, ports);
   ServerMetrics metrics;
   absl::StatusOr<std::unique_ptr<engine::Engine>> engine =
-      entry_points.open(ToEngineOptions(options), &metrics);
+      OpenOrQuit(options, entry_points, &metrics);
   if (!engine.ok()) return Fail(kExitFailed, engine.status());
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(options, engine->get(), &metrics);
   if (!server.ok()) return Fail(kExitFailed, server.status());

@@ -28,7 +28,8 @@ inline constexpr int kExitUsage = 2;      // wrong options
 inline constexpr int kExitUnhealthy = 3;  // the engine failed while serving
 
 // Runs msa-server: reads options, opens the engine, serves until SIGTERM or SIGINT (then drains; a
-// second one exits at once) or until the engine fails. A start-up error is one line on stderr.
+// second one exits at once with 128 + its number) or until the engine fails. A signal before it
+// serves exits at once. A start-up error is one line on stderr.
 int RunServer(int argc, char** argv, const EngineEntryPoints& engine);
 
 }  // namespace msa::server

@@ -1,11 +1,14 @@
 // msa-server on the in-memory engine: the whole program but the model, for tests of its process and
 // of clients.
 //
-// The model directory "broken" cannot be opened; with a model directory "failing" the engine fails
-// when the first question comes, and with "slow" an answer never ends by itself.
+// The model directory "broken" cannot be opened, and "large" takes an hour; with a model directory
+// "failing" the engine fails when the first question comes, and with "slow" an answer never ends by
+// itself.
+#include <iostream>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/server_main.h"
 #include "tests/server/fake_engine.h"
 
@@ -20,6 +23,10 @@ absl::StatusOr<std::unique_ptr<msa::engine::Engine>> Open(const msa::engine::Eng
                                                           msa::engine::EngineObserver* observer) {
   const absl::Status model = CheckModel(options.model_dir);
   if (!model.ok()) return model;
+  if (options.model_dir == "large") {
+    std::cerr << "loading" << std::endl;
+    absl::SleepFor(absl::Hours(1));
+  }
   auto engine = std::make_unique<msa::server::FakeEngine>(options, observer);
   if (options.model_dir == "failing") {
     engine->admit = [fake = engine.get()](const std::string&) {

@@ -190,6 +190,20 @@ TEST_F(ProgramTest, SigtermDrainsAndExitsZeroWithMetricsServed) {
                                    HasSubstr("draining"), HasSubstr("stopped")));
 }
 
+TEST_F(ProgramTest, SignalWhileTheModelLoadsExitsAtOnceWithZero) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    Program program(Arguments("large", {"--no-metrics"}));
+    for (int i = 0; i < 1000 && program.err().empty(); ++i) absl::SleepFor(absl::Milliseconds(10));
+    ASSERT_EQ(program.err(), "loading\n");
+    const absl::Time start = absl::Now();
+    program.Signal(signal);
+    EXPECT_EQ(program.Wait(), 0);
+    EXPECT_LT(absl::Now() - start, absl::Seconds(5));
+    EXPECT_THAT(program.err(), HasSubstr("stopped while starting"));
+    EXPECT_FALSE(std::filesystem::exists(port_file_));
+  }
+}
+
 TEST_F(ProgramTest, SecondSignalExitsAtOnce) {
   Program program(Arguments("slow", {"--no-metrics", "--drain-grace", "1h"}));
   const int port = Port();
