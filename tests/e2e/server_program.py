@@ -1,4 +1,4 @@
-"""The real programs, started and stopped by tests."""
+"""The real programs, started and stopped by tests (tests/quality uses the server, too)."""
 import os
 import shutil
 import signal
@@ -24,12 +24,14 @@ CALL_SECONDS = 300
 
 
 class ServerProgram:
-    """msa-server in a folder of its own, which a later start finds again. Use inside a `with`, or start() and stop()."""
+    """msa-server in a folder of its own, which a later start finds again. Use inside a `with`, or start() and stop(). A server
+    that does not start or does not end well is a RuntimeError with its log."""
 
-    def __init__(self, folder: Path, *options: str, model: Path = NEEDLE):
+    def __init__(self, folder: Path, *options: str, model: Path = NEEDLE, binary: Path = SERVER):
         self.folder = folder
         self.options = options
         self.model = model
+        self.binary = binary
         self.process: subprocess.Popen | None = None
         self.ports: dict[str, int] = {}
 
@@ -46,18 +48,23 @@ class ServerProgram:
         return (self.folder / "server.log").read_text(errors="replace")
 
     def command(self) -> list[str]:
-        return [str(SERVER), "--model", str(self.model), "--data-dir", str(self.data), "--port", "0",
+        return [str(self.binary), "--model", str(self.model), "--data-dir", str(self.data), "--port", "0",
                 "--metrics-port", "0", "--port-file", str(self.folder / "ports"), *self.options]
 
-    def start(self) -> "ServerProgram":
-        port_file = self.folder / "ports"
-        port_file.unlink(missing_ok=True)
+    def launch(self) -> None:
+        """Without waiting until it serves."""
+        (self.folder / "ports").unlink(missing_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def start(self) -> "ServerProgram":
+        self.launch()
+        port_file = self.folder / "ports"
         give_up = time.monotonic() + START_SECONDS
         while not port_file.exists():
             if self.process.poll() is not None or time.monotonic() > give_up:
-                raise AssertionError(f"the server did not start:\n{self.log}")
+                self.kill()
+                raise RuntimeError(f"the server did not start:\n{self.log}")
             time.sleep(0.02)
         self.ports = {name: int(port) for name, port in map(str.split, port_file.read_text().splitlines())}
         return self
@@ -67,26 +74,34 @@ class ServerProgram:
         if not self.is_running():
             return
         self.process.send_signal(signal.SIGTERM)
-        status = self._wait()
+        status = self.wait()
         if status != 0:
-            raise AssertionError(f"the server ended with status {status}:\n{self.log}")
+            raise RuntimeError(f"the server ended with status {status}:\n{self.log}")
 
     def kill(self) -> None:
         """As if the machine took the process away."""
         if self.is_running():
             self.process.kill()
-            self._wait()
+            self.wait()
 
-    def _wait(self) -> int:
+    def wait(self) -> int:
+        """Its exit status."""
         try:
             return self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"the server did not stop:\n{self.log}") from None
+            raise RuntimeError(f"the server did not stop:\n{self.log}") from None
 
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def peak_memory_bytes(self) -> int:
+        """The most resident memory so far."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return 0
 
     def client(self) -> Client:
         return Client(self.address, timeout=CALL_SECONDS)

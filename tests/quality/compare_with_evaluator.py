@@ -24,14 +24,15 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT / "models" / "needle")]
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT / "tests" / "e2e"),
+                str(ROOT / "models" / "needle")]
 
 import client_path  # noqa: F401  (makes msa_client importable)
 from comparison import Comparison, compare, format_disagreement, format_summary
 from msa_client import Client, ServerError
 from query_record import read_evaluator_records
 from server_client import ask_all, ingest
-from server_process import ServerProcess
+from server_program import ServerProgram
 from training.haystack import make_documents
 
 ALLOWED_SHARE_BF16 = 0.01
@@ -102,7 +103,8 @@ def run(arguments: argparse.Namespace) -> bool:
     report: dict = {"documents": arguments.documents, "seed": arguments.seed, "options": options}
     accepted = True
     with tempfile.TemporaryDirectory(prefix="msa_quality_") as folder, \
-            ServerProcess(arguments.server, arguments.model, Path(folder), options) as server, \
+            ServerProgram(Path(folder), *options, model=arguments.model,
+                          binary=arguments.server) as server, \
             Client(server.address) as client:
         start = time.monotonic()
         ingest(client, documents)
