@@ -4,12 +4,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/text/utf8.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/unknown_field_set.h"
 #include "grpcpp/support/slice.h"
 #include "kernels/core/check.h"
 #include "kernels/core/error_detail.h"
-#include "server/utf8.h"
 
 namespace msa::server {
 namespace {
@@ -43,7 +43,7 @@ std::string DropBadStrings(const Descriptor& type, const UnknownFieldSet& fields
     const FieldDescriptor* known = type.FindFieldByNumber(field.number());
     const bool delimited = field.type() == UnknownField::TYPE_LENGTH_DELIMITED && known != nullptr;
     if (delimited && known->type() == FieldDescriptor::TYPE_STRING &&
-        !IsUtf8(field.length_delimited())) {
+        engine::FindInvalidUtf8(field.length_delimited()) != std::string::npos) {
       if (first_bad.empty()) first_bad = known->name();
       continue;
     }

@@ -1,24 +1,42 @@
 #include "server/status_conversion.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <random>
 #include <string>
+#include <string_view>
 
 #include "absl/strings/str_format.h"
+#include "engine/text/utf8.h"
 #include "google/rpc/error_details.pb.h"
 #include "kernels/core/error_detail.h"
 #include "kernels/core/string_view_conversion.h"
 #include "server/log.h"
-#include "server/utf8.h"
 
 namespace msa::server {
 namespace {
 
-// Trailers must stay well below HTTP/2's usual 8 KiB of metadata; the message travels twice.
-constexpr size_t kMaxMessageBytes = 1024;
+// A client refuses trailers of more than 8 KiB, and with them the status. The message is there up to
+// three times: as grpc-message, where a byte that is not ASCII takes three, and in base64 in the
+// details, by itself and as what is wrong with a field.
+constexpr size_t kMaxMessageBytes = 512;
 constexpr size_t kMaxValueBytes = 256;
+
+// Well-formed and at most `max_bytes`: an ellipsis stands for what is cut.
+std::string Shorten(std::string_view text, size_t max_bytes) {
+  constexpr std::string_view kEllipsis = "…";
+  std::string well_formed = engine::ReplaceInvalidUtf8(text);
+  if (well_formed.size() <= max_bytes) return well_formed;
+  size_t end = max_bytes - kEllipsis.size();
+  const auto is_inside_character = [&] {
+    return (static_cast<uint8_t>(well_formed[end]) & 0xc0) == 0x80;
+  };
+  while (end > 0 && is_inside_character()) --end;
+  well_formed.resize(end);
+  return well_formed.append(kEllipsis);
+}
 
 std::string NewIncident() {
   static thread_local std::random_device device;
@@ -28,16 +46,16 @@ std::string NewIncident() {
 void AddDetails(const kernels::ErrorDetail& detail, const std::string& message,
                 google::rpc::Status* out) {
   google::rpc::ErrorInfo info;
-  info.set_reason(ToSafeUtf8(detail.reason, kMaxValueBytes));
+  info.set_reason(Shorten(detail.reason, kMaxValueBytes));
   info.set_domain(kErrorDomain);
   for (const auto& [key, value] : detail.metadata) {
-    (*info.mutable_metadata())[ToSafeUtf8(key, kMaxValueBytes)] = ToSafeUtf8(value, kMaxValueBytes);
+    (*info.mutable_metadata())[Shorten(key, kMaxValueBytes)] = Shorten(value, kMaxValueBytes);
   }
   out->add_details()->PackFrom(info);
   if (!detail.field.empty()) {
     google::rpc::BadRequest bad_request;
     auto* violation = bad_request.add_field_violations();
-    violation->set_field(ToSafeUtf8(detail.field, kMaxValueBytes));
+    violation->set_field(Shorten(detail.field, kMaxValueBytes));
     violation->set_description(message);
     out->add_details()->PackFrom(bad_request);
   }
@@ -82,7 +100,7 @@ google::rpc::Status ToRpcStatus(const absl::Status& status, std::string_view whe
     detail.metadata["incident"] = incident;
   } else {
     out.set_code(static_cast<int>(status.code()));
-    out.set_message(ToSafeUtf8(kernels::ToStd(status.message()), kMaxMessageBytes));
+    out.set_message(Shorten(kernels::ToStd(status.message()), kMaxMessageBytes));
     detail = kernels::DetailOf(status);
     detail.field = FieldOfRequest(detail.field);
     if (detail.reason.empty()) detail.reason = absl::StatusCodeToString(status.code());

@@ -41,6 +41,15 @@ Utf8Sequence FirstUtf8Sequence(std::string_view bytes) {
   return {Utf8Sequence::Kind::kCharacter, lead.num_following + 1};
 }
 
+size_t FindInvalidUtf8(std::string_view bytes) {
+  for (size_t i = 0; i < bytes.size();) {
+    const Utf8Sequence sequence = FirstUtf8Sequence(bytes.substr(i));
+    if (sequence.kind != Utf8Sequence::Kind::kCharacter) return i;
+    i += sequence.length;
+  }
+  return std::string_view::npos;
+}
+
 std::string ReplaceInvalidUtf8(std::string_view bytes) {
   std::string text;
   text.reserve(bytes.size());

@@ -23,6 +23,9 @@ struct Utf8Sequence {
 // `bytes` must not be empty.
 Utf8Sequence FirstUtf8Sequence(std::string_view bytes);
 
+// Where the first byte is that is not part of a whole character; npos when all is well-formed.
+size_t FindInvalidUtf8(std::string_view bytes);
+
 // `bytes` with U+FFFD for every broken sequence, a cut-off one at the end included: what Python's
 // bytes.decode("utf-8", "replace") and Rust's String::from_utf8_lossy give.
 std::string ReplaceInvalidUtf8(std::string_view bytes);

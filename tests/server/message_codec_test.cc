@@ -5,7 +5,6 @@
 #include "kernels/core/error_detail.h"
 #include "msa/v1/memory_service.pb.h"
 #include "msa/v1/query_service.pb.h"
-#include "server/utf8.h"
 
 namespace msa::server {
 namespace {
@@ -75,28 +74,6 @@ TEST(MessageCodec, BytesThatAreNoMessageAreRefused) {
     EXPECT_EQ(kernels::DetailOf(status).reason, "MALFORMED_MESSAGE");
     EXPECT_THAT(std::string(status.message()), HasSubstr("msa.v1.RetrieveRequest"));
   }
-}
-
-TEST(Utf8, FollowsTheStandardsTable) {
-  for (const char* good :
-       {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
-        "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
-    EXPECT_TRUE(IsUtf8(good));
-  }
-  for (const char* bad :
-       {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xe1\x80", "\xed\xa0\x80",
-        "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "ok\xfe"}) {
-    EXPECT_FALSE(IsUtf8(bad));
-  }
-}
-
-TEST(Utf8, SafeTextIsCutBetweenCharacters) {
-  EXPECT_EQ(ToSafeUtf8("a\xc3\xa4\xc3\xa4", 4), "a\xc3\xa4");
-  EXPECT_EQ(ToSafeUtf8("a\xff"
-                       "b",
-                       10),
-            "a?b");
-  EXPECT_EQ(ToSafeUtf8("abc", 0), "");
 }
 
 }  // namespace

@@ -214,6 +214,29 @@ TEST_F(QueryServiceTest, EnginesRefusalsReachTheClientWithTheirDetail) {
               HasSubstr("msa_admission_rejections_total{reason=\"queue_full\"} 1"));
 }
 
+// Longer trailers would make the client give up with RESOURCE_EXHAUSTED of its own.
+TEST_F(QueryServiceTest, LongestErrorThatIsNotAsciiReachesTheClientWithItsDetail) {
+  std::string long_text;
+  for (int i = 0; i < 10'000; ++i) long_text += "字";
+  engine().admit = [&](const std::string&) {
+    return kernels::WithDetail(
+        absl::InvalidArgumentError(long_text),
+        {.reason = "TEXT_TOO_LONG",
+         .field = "question",
+         .metadata = {{"limit", long_text}, {"actual", long_text}, {"unit", long_text}},
+         .retry_after = absl::Seconds(1)});
+  };
+  const CallError error = Generate(Question());
+  EXPECT_EQ(error.code, grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(error.reason, "TEXT_TOO_LONG");
+  EXPECT_EQ(error.field, "question");
+  EXPECT_EQ(error.metadata.size(), 3U);
+  EXPECT_DOUBLE_EQ(error.retry_seconds, 1);
+  EXPECT_EQ(error.message.substr(0, 300), long_text.substr(0, 300));
+  EXPECT_TRUE(error.message.ends_with("字…"));
+  EXPECT_EQ(error.description, error.message);
+}
+
 TEST_F(QueryServiceTest, ErrorInTheMiddleEndsTheStreamWithoutFinished) {
   engine().answer = [](const engine::GenerateRequest&, std::shared_ptr<FakeAnswer> answer) {
     answer->Push(engine::StartedEvent{});

@@ -94,9 +94,21 @@ TEST(StatusConversion, LongAndBrokenTextsAreCutToSafeUtf8) {
                            .metadata = {{"bank", std::string(100'000, '\xfe')}},
                            .retry_after = {}});
   const grpc::Status converted = ToGrpcStatus(status, "test");
-  EXPECT_LT(converted.error_details().size() + converted.error_message().size(), 4096U);
-  EXPECT_THAT(converted.error_message(), HasSubstr("no ?aaa"));
-  EXPECT_EQ(ErrorOf(converted).metadata.at("bank").substr(0, 3), "???");
+  EXPECT_EQ(converted.error_message(), absl::StrCat("no \uFFFD", std::string(503, 'a'), "…"));
+  EXPECT_EQ(ErrorOf(converted).metadata.at("bank").substr(0, 6), "\uFFFD\uFFFD");
+  EXPECT_LE(ErrorOf(converted).metadata.at("bank").size(), 256U);
+}
+
+TEST(StatusConversion, CutFallsBetweenCharacters) {
+  const auto message = [](const std::string& text) {
+    return ToGrpcStatus(absl::NotFoundError(text), "test").error_message();
+  };
+  const std::string full(512, 'a');
+  EXPECT_EQ(message(full), full);
+  EXPECT_EQ(message(full + "a"), full.substr(0, 509) + "…");
+  EXPECT_EQ(message(full.substr(0, 508) + "ääää"), full.substr(0, 508) + "…");
+  EXPECT_EQ(message(full.substr(0, 507) + "ääää"), full.substr(0, 507) + "ä…");
+  EXPECT_EQ(message(full.substr(0, 506) + "😀😀😀"), full.substr(0, 506) + "…");
 }
 
 // The reasons in the sources are those of error.proto: clients compare them.

@@ -43,6 +43,14 @@ TEST(Utf8, FrontSequenceIsCharacterBrokenOrCutOff) {
   }
 }
 
+TEST(Utf8, FirstInvalidByteIsWhereTheWholeCharactersEnd) {
+  EXPECT_EQ(FindInvalidUtf8(""), std::string_view::npos);
+  EXPECT_EQ(FindInvalidUtf8("a\xC3\xA4\xF0\x9F\x98\x80"), std::string_view::npos);
+  EXPECT_EQ(FindInvalidUtf8("\xFF"), 0U);
+  EXPECT_EQ(FindInvalidUtf8("a\xC3\xA4\xED\xA0\x80z"), 3U);
+  EXPECT_EQ(FindInvalidUtf8("ab\xE2\x82"), 2U);  // cut off
+}
+
 TEST(Utf8, BrokenSequencesAreReplacedAsPythonDoes) {
   for (const TokenizerVector& vector : ReadInvalidUtf8Vectors()) {
     EXPECT_EQ(ReplaceInvalidUtf8(vector.text), vector.decoded);
