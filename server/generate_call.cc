@@ -56,7 +56,7 @@ std::shared_ptr<GenerateCall> GenerateCall::Start(const ServiceContext& service,
   call->self_ = call;
   if (!service.calls->Post([call] { call->Begin(); })) {
     const std::lock_guard lock(call->mutex_);
-    call->End(TooManyCalls());
+    call->End(CountRejection(service, TooManyCalls()));
   }
   return call;
 }
@@ -70,7 +70,7 @@ GenerateCall::GenerateCall(const ServiceContext& service, grpc::CallbackServerCo
 absl::StatusOr<std::unique_ptr<engine::GenerateStream>> GenerateCall::Admit() {
   v1::GenerateRequest request;
   MSA_RETURN_IF_ERROR(ParseMessage(*in_, &request));
-  MSA_RETURN_IF_ERROR(service_.state->CheckReady());
+  MSA_RETURN_IF_ERROR(CountRejection(service_, service_.state->CheckReady()));
   MSA_ASSIGN_OR_RETURN(engine::GenerateRequest engine_request,
                        ToGenerateRequest(request, service_.limits));
   engine_request.deadline = DeadlineOf(*context_);

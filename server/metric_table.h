@@ -79,7 +79,8 @@ inline constexpr std::array<MetricSpec, 45> kMetricTable = {{
     {Metric::kGrpcStreams, "msa_grpc_streams", MetricKind::kGauge, "method",
      "Streams that are open."},
     {Metric::kAdmissionRejections, "msa_admission_rejections_total", MetricKind::kCounter, "reason",
-     "Queries that were not admitted: queue_full, too_large, unavailable, invalid, other."},
+     "Valid queries that were turned away: queue_full; too_long, with what may be generated, for "
+     "the model's positions; unavailable, while the server drains or has failed."},
     {Metric::kRequestsRunning, "msa_requests_running", MetricKind::kGauge, "",
      "Queries that are being computed."},
     {Metric::kRequestsWaiting, "msa_requests_waiting", MetricKind::kGauge, "",
@@ -109,13 +110,17 @@ inline constexpr std::array<MetricSpec, 45> kMetricTable = {{
      "Rows computed: decode, prefill, encode; a decoded row counts once per token, the others once "
      "per half of a layer that they run through."},
     {Metric::kShardScore, "msa_shard_score_seconds", MetricKind::kHistogram, "shard",
-     "One scoring of a shard's routing keys, one layer."},
+     "Scoring a shard's routing keys in one step of the scheduler, all its layers and queries; "
+     "only "
+     "steps that score."},
     {Metric::kScoredChunks, "msa_scored_chunks_total", MetricKind::kCounter, "shard",
-     "Chunks scored."},
+     "Chunks scored, per layer; once for all queries that share the pass."},
     {Metric::kKvFetchBytes, "msa_kv_fetch_bytes_total", MetricKind::kCounter, "",
      "Content read for selected documents."},
     {Metric::kKvFetch, "msa_kv_fetch_seconds", MetricKind::kHistogram, "",
-     "One read of selected documents' content."},
+     "Reading selected documents' content for the queries of one rank in one step of the "
+     "scheduler; "
+     "only steps that read."},
     {Metric::kShardDocuments, "msa_shard_documents", MetricKind::kGauge, "shard",
      "Searchable documents, all banks."},
     {Metric::kShardChunks, "msa_shard_chunks", MetricKind::kGauge, "shard",

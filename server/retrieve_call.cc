@@ -17,7 +17,8 @@ std::shared_ptr<RetrieveCall> RetrieveCall::Start(const ServiceContext& service,
                                                   grpc::ByteBuffer* out) {
   std::shared_ptr<RetrieveCall> call(new RetrieveCall(service, context, in, out));
   call->self_ = call;
-  if (!service.calls->Post([call] { call->Begin(); })) call->End(TooManyCalls());
+  if (!service.calls->Post([call] { call->Begin(); }))
+    call->End(CountRejection(service, TooManyCalls()));
   return call;
 }
 
@@ -33,7 +34,7 @@ RetrieveCall::RetrieveCall(const ServiceContext& service,
 absl::StatusOr<std::unique_ptr<engine::RequestHandle>> RetrieveCall::Admit() {
   v1::RetrieveRequest request;
   MSA_RETURN_IF_ERROR(ParseMessage(*in_, &request));
-  MSA_RETURN_IF_ERROR(service_.state->CheckReady());
+  MSA_RETURN_IF_ERROR(CountRejection(service_, service_.state->CheckReady()));
   MSA_ASSIGN_OR_RETURN(engine::RetrieveRequest engine_request,
                        ToRetrieveRequest(request, service_.limits));
   engine_request.deadline = DeadlineOf(*context_);

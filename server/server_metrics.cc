@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/core/error_detail.h"
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
@@ -54,15 +53,11 @@ auto& Register(Builder builder, Metric metric, prometheus::Registry* registry) {
   return builder.Name(std::string(spec.name)).Help(std::string(spec.help)).Register(*registry);
 }
 
+// By what helps a query that was turned away: waiting, asking for less, another server.
 std::string RejectionReason(const absl::Status& status) {
-  const std::string reason = kernels::DetailOf(status).reason;
-  if (reason == "QUEUE_FULL") return "queue_full";
-  if (status.code() == absl::StatusCode::kResourceExhausted) return "too_large";
-  if (status.code() == absl::StatusCode::kUnavailable) return "unavailable";
-  if (status.code() == absl::StatusCode::kInvalidArgument ||
-      status.code() == absl::StatusCode::kNotFound)
-    return "invalid";
-  return "other";
+  if (status.code() == absl::StatusCode::kResourceExhausted) return "queue_full";
+  if (status.code() == absl::StatusCode::kInvalidArgument) return "too_long";
+  return "unavailable";
 }
 
 // Children of a family by a small index, each made when it first counts, so that the page holds no
@@ -100,7 +95,7 @@ struct ServerMetrics::Series {
         .Add({{"version", std::string(Version())}})
         .Set(1);
     rejections = Counters(registry, Metric::kAdmissionRejections, "reason",
-                          {"queue_full", "too_large", "unavailable", "invalid", "other"});
+                          {"queue_full", "too_long", "unavailable"});
     finished =
         Counters(registry, Metric::kRequestsFinished, "finish_reason",
                  {"stop", "stop_string", "max_answer_tokens", "no_answer", "max_retrieval_tokens",

@@ -24,6 +24,12 @@ inline absl::Status TooManyCalls() {
        .retry_after = absl::Milliseconds(200)});
 }
 
+// `refusal` of a query that the engine does not get to see; the engine reports its own.
+inline absl::Status CountRejection(const ServiceContext& service, absl::Status refusal) {
+  if (!refusal.ok()) service.metrics->RequestRejected(refusal);
+  return refusal;
+}
+
 // Runs `handler(const Request&, Response*) -> absl::Status` on a thread that may block, with
 // parsing, metrics and errors around it.
 template <class Request, class Response, class Handler>

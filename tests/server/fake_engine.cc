@@ -207,7 +207,8 @@ absl::Status FakeEngine::DeleteBank(const std::string& name, bool force) {
 }
 
 absl::Status FakeEngine::CheckAdmission(const std::string& bank) const {
-  const absl::Status status = admit != nullptr ? admit(bank) : GetBank(bank).status();
+  if (admit == nullptr) return GetBank(bank).status();
+  const absl::Status status = admit(bank);
   if (!status.ok() && observer_ != nullptr) observer_->RequestRejected(status);
   return status;
 }

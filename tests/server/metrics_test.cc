@@ -166,6 +166,17 @@ TEST_F(MetricsTest, ReportsAreCounted) {
   EXPECT_EQ(Value("msa_checksum_failures_total"), "1");
 }
 
+TEST_F(MetricsTest, RejectionsAreCountedByWhatHelps) {
+  server();
+  metrics().RequestRejected(absl::ResourceExhaustedError("256 wait"));
+  metrics().RequestRejected(absl::InvalidArgumentError("the question needs 9000 positions"));
+  metrics().RequestRejected(absl::InvalidArgumentError("the question needs 9001 positions"));
+  metrics().RequestRejected(absl::UnavailableError("draining"));
+  EXPECT_EQ(Value("msa_admission_rejections_total{reason=\"queue_full\"}"), "1");
+  EXPECT_EQ(Value("msa_admission_rejections_total{reason=\"too_long\"}"), "2");
+  EXPECT_EQ(Value("msa_admission_rejections_total{reason=\"unavailable\"}"), "1");
+}
+
 TEST_F(MetricsTest, StagesThatAQueryDidNotHaveAreNotCounted) {
   engine::StageTimings timings;
   timings.score = absl::Milliseconds(1);

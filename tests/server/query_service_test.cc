@@ -198,6 +198,13 @@ TEST_F(QueryServiceTest, EnginesRefusalsReachTheClientWithTheirDetail) {
   v1::GenerateRequest request = Question();
   request.set_bank("absent");
   EXPECT_EQ(Generate(request).reason, "BANK_NOT_FOUND");
+  request.clear_question();
+  EXPECT_EQ(Generate(request).code, grpc::StatusCode::INVALID_ARGUMENT);
+  for (const char* reason : {"queue_full", "too_long", "unavailable"}) {
+    EXPECT_THAT(
+        server().MetricsText(),
+        HasSubstr(absl::StrCat("msa_admission_rejections_total{reason=\"", reason, "\"} 0")));
+  }
 
   engine().admit = [](const std::string&) {
     return kernels::WithDetail(absl::ResourceExhaustedError("256 queries wait already"),

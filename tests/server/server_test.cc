@@ -101,6 +101,8 @@ TEST_F(ServerTest, FailedEngineTurnsHealthOffAndRefusesQueries) {
   EXPECT_EQ(error.code, grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(error.reason, "ENGINE_UNHEALTHY");
   EXPECT_GT(error.retry_seconds, 0);
+  EXPECT_THAT(server().MetricsText(),
+              HasSubstr("msa_admission_rejections_total{reason=\"unavailable\"} 1"));
 }
 
 TEST_F(ServerTest, DrainRefusesNewWorkAndLetsRunningAnswersFinish) {
