@@ -31,7 +31,15 @@ stop_server() {
     server_pid=
   fi
 }
-trap stop_server EXIT
+long_pid=
+clean_up() {
+  if [ -n "$long_pid" ]; then
+    kill -- "-$long_pid" 2>/dev/null || true
+    wait "$long_pid" 2>/dev/null || true
+  fi
+  stop_server
+}
+trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 # ---- packages and build
@@ -44,16 +52,22 @@ run_long() {
     "$@"
     return
   fi
-  "$@" >"$log" 2>&1 &
-  local pid=$! seconds=0
-  while kill -0 "$pid" 2>/dev/null; do
+  set -m   # a process group of its own, which clean_up ends as a whole: compilers, too
+  "$@" >"$log" 2>&1 </dev/null &
+  long_pid=$!
+  set +m
+  local seconds=0
+  while kill -0 "$long_pid" 2>/dev/null; do
     sleep 1
     seconds=$((seconds + 1))
     if [ $((seconds % 30)) -eq 0 ]; then
       printf '  %3d s  %s\n' "$seconds" "$(tail -n 1 "$log" | cut -c 1-100)"
     fi
   done
-  wait "$pid" || { tail -n 40 "$log" >&2; fail "failed: $*"; }
+  local status=0
+  wait "$long_pid" || status=$?
+  long_pid=
+  [ "$status" -eq 0 ] || { tail -n 40 "$log" >&2; fail "failed: $*"; }
 }
 
 step '1/5  Packages'
