@@ -186,6 +186,15 @@ TEST_F(MetricsTest, StagesThatAQueryDidNotHaveAreNotCounted) {
   EXPECT_EQ(Value("msa_stage_seconds_count{stage=\"decode\"}"), "0");
 }
 
+TEST_F(MetricsTest, QueryThatEndedInTheQueueHasNoRounds) {
+  server();
+  metrics().RequestFinished(absl::DeadlineExceededError("queued"), {}, 0, 0, 0);
+  EXPECT_EQ(Value("msa_rounds_count"), "0");
+  metrics().RequestFinished(absl::OkStatus(), {}, 2, 50, 9);
+  EXPECT_EQ(Value("msa_rounds_count"), "1");
+  EXPECT_EQ(Value("msa_rounds_sum"), "2");
+}
+
 TEST_F(MetricsTest, GaugesShowTheMomentOfTheScrape) {
   Put("one", std::string(100, 'x'));
   EXPECT_EQ(Value("msa_banks"), "1");
