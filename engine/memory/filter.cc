@@ -57,7 +57,7 @@ class Lexer {
     token.kind = Token::Kind::kSymbol;
     for (const std::string_view symbol : {"!=", "<=", ">=", ":*", "=", "<", ">", "(", ")", "."}) {
       if (text_.substr(at_, symbol.size()) != symbol) continue;
-      token.text = symbol;
+      token.text = std::string(symbol);
       at_ += symbol.size();
       return token;
     }

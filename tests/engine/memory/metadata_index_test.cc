@@ -146,7 +146,7 @@ Metadata RandomMetadata(std::mt19937& random) {
 TEST_F(MetadataIndexTest, AgreesWithLookingAtEveryDocument) {
   std::mt19937 random(20);
   for (int round = 0; round < 2000; ++round) {
-    const uint32_t number = random() % 60 + (random() % 2) * 65500;
+    const auto number = static_cast<uint32_t>(random() % 60 + (random() % 2) * 65500);
     if (documents_.contains(number)) Remove(number);
     if (random() % 3 != 0) Add(number, RandomMetadata(random));
     const std::string filter = RandomFilter(random, 3);
