@@ -1,5 +1,7 @@
 """The whole way with the bundled model: documents in, questions, answers with sources, restarts."""
 import json
+import signal
+import time
 import unittest
 
 from server_program import SAMPLES, ServerProgram, TemporaryFolder  # first: it finds the next one
@@ -189,6 +191,23 @@ class Restarts(unittest.TestCase):
             ingest_all(client, self.documents)
             listed = list(client.list_documents(BANK))
             self.assertEqual(len({document.number for document in listed}), len(listed))
+        server.stop()
+
+    def test_stop_while_starting_ends_it_and_keeps_every_document(self):
+        server = ServerProgram(self.folder, "--shards", "2", "--no-metrics")
+        self.addCleanup(server.kill)
+        with server.start().client() as client:
+            client.create_bank(BANK)
+            ingest_all(client, self.documents)
+            before = self.results(client)
+        server.stop()
+        for milliseconds in range(0, 150, 10):  # the model loads, the bank opens, it serves
+            server.launch()
+            time.sleep(milliseconds / 1000)
+            server.process.send_signal(signal.SIGTERM)
+            self.assertIn(server.wait(), (0, -signal.SIGTERM))  # the latter before the program minds signals
+        with server.start().client() as client:
+            self.assertEqual(self.results(client), before)
         server.stop()
 
     def test_deleted_documents_are_gone_for_later_questions_also_after_a_restart(self):
