@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/memory/refusal.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/status_macros.h"
 
 namespace msa::engine {
@@ -20,38 +21,6 @@ absl::Status TooLarge(const std::string& what, const std::string& reason, const 
   return Invalid(
       absl::StrCat(what, " has ", actual, " ", unit, ", at most ", limit, " are allowed"), reason,
       field, {{"limit", absl::StrCat(limit)}, {"actual", absl::StrCat(actual)}});
-}
-
-// One well-formed code point at the front of `text` (Unicode 15, table 3-7), or 0 bytes.
-size_t CodePointBytes(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto follows = [&](size_t i, unsigned low = 0x80, unsigned high = 0xbf) {
-    return i < text.size() && byte(i) >= low && byte(i) <= high;
-  };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return 1;
-  if (lead >= 0xc2 && lead <= 0xdf) return follows(1) ? 2 : 0;
-  if (lead >= 0xe0 && lead <= 0xef) {
-    const unsigned low = lead == 0xe0 ? 0xa0 : 0x80;
-    const unsigned high = lead == 0xed ? 0x9f : 0xbf;
-    return follows(1, low, high) && follows(2) ? 3 : 0;
-  }
-  if (lead >= 0xf0 && lead <= 0xf4) {
-    const unsigned low = lead == 0xf0 ? 0x90 : 0x80;
-    const unsigned high = lead == 0xf4 ? 0x8f : 0xbf;
-    return follows(1, low, high) && follows(2) && follows(3) ? 4 : 0;
-  }
-  return 0;
-}
-
-// Offset of the first byte that is not part of well-formed UTF-8, or npos.
-size_t FindInvalidUtf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const size_t n = CodePointBytes(text.substr(i));
-    if (n == 0) return i;
-    i += n;
-  }
-  return std::string_view::npos;
 }
 
 absl::Status CheckUtf8(std::string_view text, const std::string& field) {

@@ -9,7 +9,7 @@ ALLOWED = {
     "kernels/ops": ["kernels"],
     "engine/text": ["engine/text", "kernels/core"],
     "engine/model": ["engine/model", "engine/memory/document_encoder.h", "kernels"],
-    "engine/memory": ["engine/memory", "kernels"],
+    "engine/memory": ["engine/memory", "engine/text/utf8.h", "kernels"],
     "engine/parallel": ["engine/parallel", "kernels/core"],
     "engine/routing": ["engine/routing", "engine/model", "engine/memory", "engine/parallel", "kernels"],
     "engine/generation": ["engine/generation", "engine/text", "kernels"],
