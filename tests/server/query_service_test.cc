@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
+#include "grpcpp/create_channel.h"
 #include "kernels/core/error_detail.h"
 #include "tests/server/server_fixture.h"
 
@@ -397,17 +398,23 @@ TEST_F(QueryServiceTest, SlowReaderThatReadsOnGetsTheWholeAnswer) {
   ServerOptions options = TestOptions();
   options.scheduler.stalled_reader_timeout = absl::Seconds(1);
   StartServer(options);
-  constexpr int kNumTokens = 250;  // 10 ms each: longer than the timeout together
+  constexpr int kNumTokens = 150;  // 10 ms each: longer than the timeout together
   engine().answer = [](const engine::GenerateRequest&, const std::shared_ptr<FakeAnswer>& answer) {
     for (int i = 0; i < kNumTokens; ++i) {
       answer->Push(
-          engine::TokenEvent{engine::Interleave::Phase::kAnswer, 0, std::string(64 << 10, 't')});
+          engine::TokenEvent{engine::Interleave::Phase::kAnswer, 0, std::string(32 << 10, 't')});
     }
     answer->Push(engine::FinishedEvent{});
     answer->End(absl::OkStatus());
   };
+  // With a small window of a fixed size every few reads let a write go on.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 64 << 10);
+  auto stub = v1::QueryService::NewStub(grpc::CreateCustomChannel(
+      absl::StrCat("127.0.0.1:", server().port()), grpc::InsecureChannelCredentials(), arguments));
   grpc::ClientContext context;
-  auto reader = query().Generate(&context, Question());
+  auto reader = stub->Generate(&context, Question());
   v1::GenerateResponse event;
   int num_tokens = 0;
   while (reader->Read(&event)) {
