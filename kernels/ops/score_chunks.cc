@@ -49,12 +49,15 @@ absl::Status ScoreChunks(const OpContext& context, const ScoreChunksArgs& args) 
   MSA_RETURN_IF_ERROR(CheckOffsets(kOp, "query_offsets", args.query_offsets, args.query.shape[0]));
   const auto num_queries = static_cast<int64_t>(args.query_offsets.size()) - 1;
   if (static_cast<int64_t>(args.query_revisions.size()) != num_queries ||
-      static_cast<int64_t>(args.num_found.size()) != num_queries || args.top_k < 0 ||
-      args.top.shape[0] != num_queries || args.top.shape[1] != args.top_k) {
+      static_cast<int64_t>(args.num_found.size()) != num_queries ||
+      (!args.query_filters.empty() &&
+       static_cast<int64_t>(args.query_filters.size()) != num_queries) ||
+      args.top_k < 0 || args.top.shape[0] != num_queries || args.top.shape[1] != args.top_k) {
     return ArgumentError(
         kOp, absl::StrCat(num_queries, " queries and top_k ", args.top_k, " with ",
-                          args.query_revisions.size(), " revisions, top ", ShapeOf(args.top),
-                          " and ", args.num_found.size(), " num_found"));
+                          args.query_revisions.size(), " revisions, ", args.query_filters.size(),
+                          " filters, top ", ShapeOf(args.top), " and ", args.num_found.size(),
+                          " num_found"));
   }
   if (!std::isfinite(args.scale)) return ArgumentError(kOp, absl::StrCat("scale is ", args.scale));
   for (const KeyExtent& extent : args.extents) MSA_RETURN_IF_ERROR(CheckExtent(extent));

@@ -6,6 +6,7 @@
 #include "absl/types/span.h"
 #include "kernels/core/op_context.h"
 #include "kernels/core/tensor_view.h"
+#include "kernels/ops/number_set.h"
 
 namespace msa::kernels {
 
@@ -43,6 +44,8 @@ struct ScoreChunksArgs {
   // [Q + 1], rows of query i; a query may have no rows and then finds nothing.
   absl::Span<const int64_t> query_offsets;
   absl::Span<const uint64_t> query_revisions;  // [Q]
+  // [Q], or empty: the only documents that a query may find; null: all of them.
+  absl::Span<const NumberSet* const> query_filters = {};
   HeadReduce head_reduce = HeadReduce::kMean;
   QueryReduce query_reduce = QueryReduce::kMax;
   ChunkReduce chunk_reduce = ChunkReduce::kMax;
@@ -58,8 +61,9 @@ struct ScoreChunksArgs {
   absl::Span<int64_t> num_found;    // [Q], at most k
 };
 
-// For every query: scores of all visible documents of the shard, and the best k of them in the
-// order of ScoredDocument.
+// For every query: scores of all documents of the shard that are visible to it and in its filter,
+// and the best k of them in the order of ScoredDocument. Keys of documents that no query may find
+// are not read.
 //   s[t, j] = query[t, :] . keys[j, :]  (kMean), or the maximum over heads h of
 //             query[t, h] . keys[j, h / (Hq / Hkv)]  (kMax)
 //   S[j]    = max, mean or last of s[t, j] over the query's rows t, added in the order of t

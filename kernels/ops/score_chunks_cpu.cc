@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -12,8 +13,9 @@
 
 // Blocks of keys are multiplied with all routed rows while they are in the cache; a block's
 // products are reduced at once, rows first, then chunks into the open document. A worker's task is
-// a run of whole documents, so the open document never leaves it. NaN is the lowest score: a
-// maximum passes over it, and a document whose score is NaN gets -infinity.
+// a run of whole documents, so the open document never leaves it. A block is read where it lies
+// when most of it is wanted, otherwise its wanted keys are copied together first. NaN is the lowest
+// score: a maximum passes over it, and a document whose score is NaN gets -infinity.
 namespace msa::kernels::cpu {
 namespace {
 
@@ -26,6 +28,14 @@ struct DocumentRange {
   const KeyExtent* extent;
   size_t first_document;
   size_t end_document;
+};
+
+// Chunks of one document that lie side by side in a block.
+struct Piece {
+  size_t document;
+  size_t first_chunk;
+  size_t num_chunks;
+  size_t column;  // of the first one, in the block's products
 };
 
 class Scorer {
@@ -73,9 +83,28 @@ class Scorer {
     return LastRowOnly() ? std::max<int64_t>(0, args_.query_offsets[Q(row + 1)] - 1) : row;
   }
 
+  bool MayFind(int64_t query, const KeyExtent& extent, size_t document) const {
+    const uint64_t revision = args_.query_revisions[Q(query)];
+    if (!HasRows(query) || extent.from_revision[document] > revision ||
+        revision >= extent.to_revision[document]) {
+      return false;
+    }
+    const NumberSet* const filter =
+        args_.query_filters.empty() ? nullptr : args_.query_filters[Q(query)];
+    return filter == nullptr || filter->Contains(extent.numbers[document]);
+  }
+  bool AnyMayFind(const KeyExtent& extent, size_t document) const {
+    for (int64_t query = 0; query < num_queries(); ++query) {
+      if (MayFind(query, extent, document)) return true;
+    }
+    return false;
+  }
+
   void Prepare(ThreadPool& pool, DType dtype);
-  void MultiplyKeys(const KeyExtent& extent, size_t first_chunk, size_t num_chunks,
-                    float* row_scores) const;
+  size_t NextBlock(const DocumentRange& range, size_t* document, size_t* chunk,
+                   std::vector<Piece>* pieces) const;
+  const std::byte* KeysOf(const KeyExtent& extent, absl::Span<const Piece> pieces) const;
+  void MultiplyKeys(DType dtype, const std::byte* keys, size_t num_chunks, float* row_scores) const;
   void ReduceRows(const float* row_scores, size_t num_chunks, float* chunk_scores) const;
 
   const ScoreChunksArgs& args_;
@@ -111,19 +140,83 @@ void Scorer::Prepare(ThreadPool& pool, DType dtype) {
   prepared.data = data;
 }
 
+// The next wanted chunks from (document, chunk) on, which move behind them. Returns the width of
+// the block: columns between pieces are not wanted but read, where that costs less than copying.
+size_t Scorer::NextBlock(const DocumentRange& range, size_t* document, size_t* chunk,
+                         std::vector<Piece>* pieces) const {
+  const KeyExtent& extent = *range.extent;
+  pieces->clear();
+  size_t total = 0,
+         in_window = 0;  // wanted chunks, and those of the first keys_per_block_ in place
+  while (*document < range.end_document && total < keys_per_block_) {
+    const size_t end = extent.chunk_offsets[*document + 1];
+    // An open document is wanted: its first chunks were.
+    const bool is_open = *chunk > extent.chunk_offsets[*document];
+    if (*chunk < end && (is_open || AnyMayFind(extent, *document))) {
+      const size_t count = std::min(end - *chunk, keys_per_block_ - total);
+      pieces->push_back({*document, *chunk, count, total});
+      total += count;
+      const size_t window_end = pieces->front().first_chunk + keys_per_block_;
+      if (*chunk < window_end) in_window += std::min(count, window_end - *chunk);
+      *chunk += count;
+      if (*chunk < end) break;
+    }
+    *document += 1;
+    *chunk = end;
+  }
+  if (pieces->empty()) return 0;
+  const size_t first = pieces->front().first_chunk;
+  const size_t end = pieces->back().first_chunk + pieces->back().num_chunks;
+  if (end - first > keys_per_block_ && 2 * in_window < keys_per_block_) return total;
+  // In place: what lies beyond the window is left for the next block.
+  const size_t window_end = std::min(end, first + keys_per_block_);
+  while (pieces->back().first_chunk >= window_end) {
+    *document = pieces->back().document;
+    *chunk = pieces->back().first_chunk;
+    pieces->pop_back();
+  }
+  Piece& last = pieces->back();
+  if (last.first_chunk + last.num_chunks > window_end) {
+    last.num_chunks = window_end - last.first_chunk;
+    *document = last.document;
+    *chunk = window_end;
+  }
+  for (Piece& piece : *pieces) piece.column = piece.first_chunk - first;
+  return last.column + last.num_chunks;
+}
+
+// The keys of a block, column by column: where they lie, or copied together.
+const std::byte* Scorer::KeysOf(const KeyExtent& extent, absl::Span<const Piece> pieces) const {
+  static thread_local AlignedBuffer key_buffer;
+  const size_t stride =
+      static_cast<size_t>(args_.num_kv_heads * args_.head_dim) * SizeOf(extent.dtype);
+  const auto* const keys = static_cast<const std::byte*>(extent.keys);
+  const Piece& first = pieces.front();
+  const Piece& last = pieces.back();
+  if (last.first_chunk - first.first_chunk == last.column) {
+    return keys + first.first_chunk * stride;
+  }
+  auto* const copy = key_buffer.Get<std::byte>(keys_per_block_ * stride);
+  for (const Piece& piece : pieces) {
+    std::memcpy(copy + piece.column * stride, keys + piece.first_chunk * stride,
+                piece.num_chunks * stride);
+  }
+  return copy;
+}
+
 // row_scores [T, keys_per_block]: s[t, j] of score_chunks.h.
-void Scorer::MultiplyKeys(const KeyExtent& extent, size_t first_chunk, size_t num_chunks,
+void Scorer::MultiplyKeys(DType dtype, const std::byte* keys, size_t num_chunks,
                           float* row_scores) const {
   static thread_local AlignedBuffer head_buffer;
-  const PreparedQuery& prepared = prepared_[Index(extent.dtype)];
+  const PreparedQuery& prepared = prepared_[Index(dtype)];
   const auto num_rows = static_cast<size_t>(NumRows());
-  const size_t element = SizeOf(extent.dtype);
+  const size_t element = SizeOf(dtype);
   DotBlock block;
   block.prepared = prepared.data;
   block.prepared_stride = prepared.stride;
   block.num_rows = num_rows;
   block.stored_stride = static_cast<size_t>(args_.num_kv_heads * args_.head_dim) * element;
-  block.stored = static_cast<const std::byte*>(extent.keys) + first_chunk * block.stored_stride;
+  block.stored = keys;
   block.num_stored = num_chunks;
   block.k = static_cast<size_t>(args_.num_kv_heads * args_.head_dim);
   block.out = row_scores;
@@ -183,9 +276,7 @@ void Scorer::Score(const DocumentRange& range, std::vector<RunningTopK>& top) co
     const auto num_chunks =
         static_cast<float>(extent.chunk_offsets[document + 1] - extent.chunk_offsets[document]);
     for (int64_t query = 0; query < num_queries(); ++query) {
-      const uint64_t revision = args_.query_revisions[Q(query)];
-      if (HasRows(query) && extent.from_revision[document] <= revision &&
-          revision < extent.to_revision[document]) {
+      if (MayFind(query, extent, document)) {
         // Adding zero makes -0 the same score as 0.
         const float score =
             args_.scale * (mean ? open[Q(query)] / num_chunks : open[Q(query)]) + 0.0f;
@@ -195,26 +286,21 @@ void Scorer::Score(const DocumentRange& range, std::vector<RunningTopK>& top) co
     }
   };
 
-  size_t document = range.first_document;
-  const size_t end = extent.chunk_offsets[range.end_document];
-  for (size_t chunk = extent.chunk_offsets[document]; chunk < end; chunk += keys_per_block_) {
-    const size_t num_chunks = std::min(keys_per_block_, end - chunk);
-    MultiplyKeys(extent, chunk, num_chunks, row_scores);
-    ReduceRows(row_scores, num_chunks, chunk_scores);
-    for (size_t j = 0; j < num_chunks;) {
-      while (extent.chunk_offsets[document + 1] <= chunk + j)
-        ++document;  // documents without chunks have no score
-      const size_t document_end = extent.chunk_offsets[document + 1] - chunk;
-      const size_t segment_end = std::min(document_end, num_chunks);
+  std::vector<Piece> pieces;
+  size_t document = range.first_document, chunk = extent.chunk_offsets[document];
+  while (const size_t width = NextBlock(range, &document, &chunk, &pieces)) {
+    MultiplyKeys(extent.dtype, KeysOf(extent, pieces), width, row_scores);
+    ReduceRows(row_scores, width, chunk_scores);
+    for (const Piece& piece : pieces) {
       for (size_t query = 0; query < open.size(); ++query) {
-        const float* const scores = chunk_scores + query * keys_per_block_;
+        const float* const scores = chunk_scores + query * keys_per_block_ + piece.column;
         float value = open[query];
-        for (size_t i = j; i < segment_end; ++i)
+        for (size_t i = 0; i < piece.num_chunks; ++i)
           value = mean ? value + scores[i] : MaxIgnoringNaN(value, scores[i]);
         open[query] = value;
       }
-      if (segment_end == document_end) close(document);
-      j = segment_end;
+      const size_t end = extent.chunk_offsets[piece.document + 1];
+      if (piece.first_chunk + piece.num_chunks == end) close(piece.document);
     }
   }
 }

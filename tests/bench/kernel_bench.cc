@@ -108,7 +108,8 @@ class Bench {
   }
 
   void MatMul(int64_t m, int64_t n, int64_t k, ComputeDType compute);
-  void ScoreChunks(int64_t num_rows, int64_t num_chunks);
+  // A filter keeps every `every_nth` document: the rest need not be read.
+  void ScoreChunks(int64_t num_rows, int64_t num_chunks, size_t every_nth);
   void Attend(int64_t num_rows, int64_t num_keys, DType dtype);
 
  private:
@@ -166,7 +167,7 @@ void Bench::MatMul(int64_t m, int64_t n, int64_t k, ComputeDType compute) {
          2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k), bf16);
 }
 
-void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks) {
+void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks, size_t every_nth) {
   constexpr int64_t kWidth = 1024;
   constexpr int64_t kTopK = 16;
   constexpr uint32_t kChunksPerDocument = 3;
@@ -184,6 +185,16 @@ void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks) {
   const kernels::KeyExtent extent{memory_.data(), DType::kBF16, offsets, numbers, from, to};
   const std::vector<int64_t> query_offsets = {0, num_rows};
   const std::vector<uint64_t> revisions = {1};
+  using kernels::NumberSet;
+  std::vector<uint64_t> words((num_documents / NumberSet::kNumbersPerBlock + 1) *
+                              NumberSet::kWordsPerBlock);
+  for (size_t i = 0; i < num_documents; i += every_nth) words[i / 64] |= uint64_t{1} << (i % 64);
+  std::vector<const uint64_t*> blocks;
+  for (size_t i = 0; i < words.size(); i += NumberSet::kWordsPerBlock) {
+    blocks.push_back(words.data() + i);
+  }
+  const NumberSet filter{blocks};
+  const std::vector<const NumberSet*> filters = {every_nth == 1 ? nullptr : &filter};
   std::vector<kernels::ScoredDocument> top(kTopK);
   std::vector<int64_t> found(1);
   const auto run = [&] {
@@ -191,6 +202,7 @@ void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks) {
                                  {.query = {query.data(), {num_rows, kWidth}},
                                   .query_offsets = query_offsets,
                                   .query_revisions = revisions,
+                                  .query_filters = filters,
                                   .num_query_heads = 16,
                                   .num_kv_heads = 8,
                                   .head_dim = 128,
@@ -203,6 +215,7 @@ void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks) {
   kernels::naive::Doubles rows;
   for (const float value : query) rows.push_back(kernels::ToF32(kernels::ToBF16(value)));
   for (const kernels::ScoredDocument& document : top) {
+    if (document.number % every_nth != 0) CheckValue("filtered out", 1, 0, 0);
     kernels::naive::Doubles keys;
     for (size_t i = 0; i < kChunksPerDocument * kWidth; ++i) {
       keys.push_back(kernels::ToF32(memory_[document.number * kChunksPerDocument * kWidth + i]));
@@ -219,9 +232,10 @@ void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks) {
   }
   const double seconds = BestSeconds(clock_, settings_.seconds, run);
   char name[96];
-  std::snprintf(name, sizeof(name), "score_chunks bf16 T=%d, %d chunks of 1024",
-                static_cast<int>(num_rows), static_cast<int>(num_chunks));
-  const double keys = static_cast<double>(num_chunks) * kWidth;
+  std::snprintf(name, sizeof(name), "score_chunks bf16 T=%d, 1/%d of %d chunks of 1024",
+                static_cast<int>(num_rows), static_cast<int>(every_nth),
+                static_cast<int>(num_chunks));
+  const double keys = static_cast<double>(num_chunks) / static_cast<double>(every_nth) * kWidth;
   Report(name, seconds, keys * 2, 2.0 * static_cast<double>(num_rows) * keys, true);
 }
 
@@ -309,10 +323,11 @@ int Main(int argc, char** argv) {
     }
   }
   bench.MatMul(1, 151936, 1024, ComputeDType::kBF16);
+  const auto all_chunks = static_cast<int64_t>(settings.buffer_bytes) / 2048;
   for (const int64_t num_rows : {1, 16, 48, 256}) {
-    bench.ScoreChunks(
-        num_rows, static_cast<int64_t>(settings.buffer_bytes) / 2048 / (num_rows > 16 ? 16 : 1));
+    bench.ScoreChunks(num_rows, num_rows > 16 ? all_chunks / 16 : all_chunks, 1);
   }
+  for (const size_t every_nth : {2, 10, 100}) bench.ScoreChunks(16, all_chunks, every_nth);
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
     bench.Attend(1, 4096, dtype);
     bench.Attend(256, 1024, dtype);

@@ -48,12 +48,37 @@ struct Bank {
   }
 };
 
+// A filter with the memory behind it.
+class Filter {
+ public:
+  explicit Filter(const std::vector<uint32_t>& numbers) {
+    for (const uint32_t number : numbers) {
+      const size_t block = number / NumberSet::kNumbersPerBlock;
+      if (block >= words_.size()) words_.resize(block + 1);
+      words_[block].resize(NumberSet::kWordsPerBlock);
+      words_[block][number % NumberSet::kNumbersPerBlock / 64] |= uint64_t{1} << (number % 64);
+    }
+    for (const std::vector<uint64_t>& words : words_) {
+      blocks_.push_back(words.empty() ? nullptr : words.data());
+    }
+    set_ = {blocks_};
+  }
+  Filter(const Filter&) = delete;
+  const NumberSet& set() const { return set_; }
+
+ private:
+  std::vector<std::vector<uint64_t>> words_;
+  std::vector<const uint64_t*> blocks_;
+  NumberSet set_;
+};
+
 using Selections = std::vector<std::vector<ScoredDocument>>;
 
 struct Query {
   std::vector<float> rows;
   std::vector<int64_t> offsets;
   std::vector<uint64_t> revisions;
+  std::vector<const NumberSet*> filters = {};
 };
 
 class ScoreChunksTest : public OpTest {
@@ -75,6 +100,7 @@ class ScoreChunksTest : public OpTest {
                       {static_cast<int64_t>(query.rows.size()) / Columns(), Columns()}},
             .query_offsets = query.offsets,
             .query_revisions = query.revisions,
+            .query_filters = query.filters,
             .head_reduce = rule_.head_reduce,
             .query_reduce = rule_.query_reduce,
             .chunk_reduce = rule_.chunk_reduce,
@@ -291,6 +317,66 @@ TEST_P(ScoreChunksTest, AQuerySeesTheDocumentsOfItsRevision) {
             (Selections{{{1, 0}}, {{2, 1}, {1, 0}}, {{2, 1}, {1, 0}}, {{3, 2}, {1, 0}}}));
 }
 
+TEST_P(ScoreChunksTest, AFilterNarrowsTheCandidatesBeforeTheTopK) {
+  rule_ = {HeadReduce::kMean, QueryReduce::kMax, ChunkReduce::kMax, 1, 1, 1, 1.0};
+  const Bank bank(DType::kBF16, {1, 2, 3, 4}, {0, 1, 2, 3, 4}, 65534);
+  const KeyExtent extent = bank.extent();
+  const Filter odd({65535, 65537}), none({}), others({1, 2, 3, 70000});
+  Query query{{1, 1, 1, 1}, {0, 1, 2, 3, 4}, {0, 0, 0, 0}};
+  query.filters = {&odd.set(), nullptr, &none.set(), &others.set()};
+  EXPECT_EQ(Score(context(), query, {&extent, 1}, 2),
+            (Selections{{{4, 65537}, {2, 65535}}, {{4, 65537}, {3, 65536}}, {}, {}}));
+}
+
+// Documents that no query may find are passed over in runs, copied around or scored for nothing;
+// the rest must come out as if nothing were filtered.
+TEST_P(ScoreChunksTest, AFilteredSelectionIsTheFilteredWholeBitwise) {
+  for (const ChunkReduce chunk_reduce : {ChunkReduce::kMax, ChunkReduce::kMean}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      rule_ = {HeadReduce::kMean, QueryReduce::kMean, chunk_reduce, 4, 2, 20, 0.5};
+      compute_ = ComputeDType::kBF16;
+      Bank bank = RandomBank(dtype, 1500);
+      const KeyExtent extent = bank.extent();
+      Query query = RandomQuery({3, 1, 2});
+      query.rows = Random(static_cast<int64_t>(query.rows.size()));
+      const Selections whole = Score(context(), query, {&extent, 1}, 1500);
+      for (size_t d = 0; d < bank.numbers.size(); ++d) {
+        bank.from_revision[d] = static_cast<uint64_t>(RandomBelow(8));
+        bank.to_revision[d] = bank.from_revision[d] + static_cast<uint64_t>(RandomBelow(6));
+      }
+      for (const int64_t percent : {0, 1, 10, 50, 90, 100}) {
+        for (const int64_t run : {1, 40}) {  // documents side by side that go together
+          std::vector<uint32_t> numbers;
+          for (size_t d = 0; d < bank.numbers.size();) {
+            const bool is_in = RandomBelow(100) < percent;
+            for (int64_t i = 0; i < run && d < bank.numbers.size(); ++i, ++d) {
+              if (is_in) numbers.push_back(bank.numbers[d]);
+            }
+          }
+          const Filter filter(numbers);
+          for (const bool all_filtered : {true, false}) {
+            query.filters = {&filter.set(), all_filtered ? &filter.set() : nullptr, &filter.set()};
+            query.revisions = {5, 5, 7};
+            Selections expected(3);
+            for (size_t q = 0; q < 3; ++q) {
+              for (const ScoredDocument& document : whole[q]) {
+                const size_t d = document.number - bank.numbers[0];
+                const bool visible = bank.from_revision[d] <= query.revisions[q] &&
+                                     query.revisions[q] < bank.to_revision[d];
+                const bool in =
+                    query.filters[q] == nullptr || filter.set().Contains(document.number);
+                if (visible && in && expected[q].size() < 30) expected[q].push_back(document);
+              }
+            }
+            ASSERT_EQ(Score(context(), query, {&extent, 1}, 30), expected)
+                << percent << "% in runs of " << run;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_P(ScoreChunksTest, NaNIsTheLowestScore) {
   rule_ = {HeadReduce::kMean, QueryReduce::kMax, ChunkReduce::kMax, 1, 1, 1, 1.0};
   const Bank bank(DType::kF32, {std::nanf(""), -5, std::nanf(""), -7, kInfinity}, {0, 1, 2, 4, 5});
@@ -342,6 +428,8 @@ TEST_P(ScoreChunksTest, RefusesArgumentsThatDoNotFit) {
   ExpectInvalid(status_of([](auto& args) { args.top_k = 4; }), "2 queries and top_k 4");
   ExpectInvalid(status_of([](auto& args) { args.num_found = args.num_found.subspan(1); }),
                 "1 num_found");
+  const NumberSet* const one_filter[] = {nullptr};
+  ExpectInvalid(status_of([&](auto& args) { args.query_filters = one_filter; }), "1 filters");
   ExpectInvalid(status_of([](auto& args) { args.scale = kInfinity; }), "scale is inf");
   ExpectInvalid(status_of([&](auto&) { extent.dtype = DType::kF16; }), "keys is f16");
   ExpectInvalid(status_of([&](auto&) { extent.keys = nullptr; }), "an extent has no keys");
