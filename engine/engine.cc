@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -67,6 +68,29 @@ absl::Status CheckQuestion(const std::string& question, const EngineOptions& opt
        .retry_after = {}});
 }
 
+// What the query may find, as the bank stands at its pin.
+absl::Status Limit(const DocumentScope& scope, Query* query) {
+  if (scope.min_revision > query->pin->revision()) {
+    return kernels::WithDetail(absl::FailedPreconditionError(absl::StrCat(
+                                   "min_revision is ", scope.min_revision,
+                                   ", the bank is at revision ", query->pin->revision())),
+                               {.reason = "REVISION_NOT_REACHED",
+                                .field = "min_revision",
+                                .metadata = {{"limit", absl::StrCat(query->pin->revision())},
+                                             {"actual", absl::StrCat(scope.min_revision)}},
+                                .retry_after = {}});
+  }
+  std::optional<Filter> filter;
+  if (!scope.filter.empty()) {
+    MSA_ASSIGN_OR_RETURN(filter, Filter::Parse(scope.filter));
+  }
+  if (filter || !scope.document_ids.empty()) {
+    query->documents = query->bank->Select(filter ? &*filter : nullptr, scope.document_ids);
+    query->documents_view = query->documents->view();
+  }
+  return absl::OkStatus();
+}
+
 class EngineImpl : public Engine, public DocumentEncoder {
  public:
   EngineImpl(const EngineOptions& options, EngineObserver* observer)
@@ -122,7 +146,8 @@ class EngineImpl : public Engine, public DocumentEncoder {
 
  private:
   absl::StatusOr<std::shared_ptr<Query>> NewQuery(const std::string& bank,
-                                                  const std::string& question, absl::Time deadline,
+                                                  const std::string& question,
+                                                  const DocumentScope& scope, absl::Time deadline,
                                                   const GenerationParams& params);
   absl::Status Submit(std::shared_ptr<Query> query);
   int64_t MaxQuestionTokens() const;
@@ -231,12 +256,14 @@ MemoryUsage EngineImpl::memory_usage() const {
 
 absl::StatusOr<std::shared_ptr<Query>> EngineImpl::NewQuery(const std::string& bank,
                                                             const std::string& question,
+                                                            const DocumentScope& scope,
                                                             absl::Time deadline,
                                                             const GenerationParams& params) {
   MSA_RETURN_IF_ERROR(CheckQuestion(question, options_));
   auto query = std::make_shared<Query>();
   MSA_ASSIGN_OR_RETURN(query->bank, store_->Get(bank));
   query->pin = query->bank->Pin();
+  MSA_RETURN_IF_ERROR(Limit(scope, query.get()));
   query->deadline = deadline;
   query->arrival = clock_->Monotonic();
   query->interleave = std::make_unique<Interleave>(tokenizer_.get(), template_.get(), trie_.get(),
@@ -267,8 +294,9 @@ absl::Status EngineImpl::Submit(std::shared_ptr<Query> query) {
 
 absl::StatusOr<std::unique_ptr<GenerateStream>> EngineImpl::Generate(
     GenerateRequest request, absl::AnyInvocable<void()> on_ready) {
-  MSA_ASSIGN_OR_RETURN(std::shared_ptr<Query> query,
-                       NewQuery(request.bank, request.question, request.deadline, request.params));
+  MSA_ASSIGN_OR_RETURN(
+      std::shared_ptr<Query> query,
+      NewQuery(request.bank, request.question, request.scope, request.deadline, request.params));
   query->explain_layers = request.explain_layers;
   // Rows after a round's prompt: what retrieval may write, and if it ends, the answer block and the
   // answer.
@@ -285,8 +313,8 @@ absl::StatusOr<std::unique_ptr<GenerateStream>> EngineImpl::Generate(
 
 absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Retrieve(RetrieveRequest request,
                                                                     RetrieveDone done) {
-  MSA_ASSIGN_OR_RETURN(std::shared_ptr<Query> query,
-                       NewQuery(request.bank, request.question, request.deadline, {}));
+  MSA_ASSIGN_OR_RETURN(std::shared_ptr<Query> query, NewQuery(request.bank, request.question,
+                                                              request.scope, request.deadline, {}));
   query->finish_retrieve = [config = &config_, request = std::move(request),
                             done =
                                 std::make_shared<RetrieveDone>(std::move(done))](Query& finished) {

@@ -20,9 +20,21 @@
 // The one header that server/ and tests need: a model, its banks and the ranks that serve them.
 namespace msa::engine {
 
+// Which documents of the bank a query may find. Nothing that matches is no error: the query then
+// runs without memory.
+struct DocumentScope {
+  std::string filter;  // engine/memory/filter.h; empty: all
+  std::vector<std::string>
+      document_ids;  // empty: all; those that the bank does not have are no one
+  // The bank's revision must have reached it: FAILED_PRECONDITION. Revisions that were acknowledged
+  // always have.
+  uint64_t min_revision = 0;
+};
+
 struct GenerateRequest {
   std::string bank;
   std::string question;
+  DocumentScope scope;
   GenerationParams params;
   absl::Time deadline = absl::InfiniteFuture();
   bool explain_layers = false;  // RoundEvent carries every layer's selection
@@ -31,6 +43,7 @@ struct GenerateRequest {
 struct RetrieveRequest {
   std::string bank;
   std::string question;
+  DocumentScope scope;
   int32_t limit =
       0;  // hits to report; 0: all that were selected. Attention always uses the model's doc_top_k
   bool with_text = false;

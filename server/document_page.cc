@@ -1,6 +1,8 @@
 #include "server/document_page.h"
 
 #include <algorithm>
+#include <optional>
+#include <string>
 
 #include "kernels/core/status_macros.h"
 #include "server/memory_conversion.h"
@@ -15,25 +17,31 @@ constexpr int64_t kTextsAtATime = 8;
 absl::Status ListPage(const engine::Bank& bank, const v1::ListDocumentsRequest& request,
                       int64_t page_size, v1::ListDocumentsResponse* response) {
   MSA_ASSIGN_OR_RETURN(std::string after_id, ParsePageToken(request.bank(), request.page_token()));
+  std::optional<engine::Filter> filter;
+  if (!request.filter().empty()) {
+    MSA_ASSIGN_OR_RETURN(filter, engine::Filter::Parse(request.filter()));
+  }
   int64_t text_bytes = 0;
   while (true) {
     const int64_t missing = page_size - response->documents_size();
     const int64_t wanted = request.with_text() ? std::min(missing, kTextsAtATime) : missing;
-    // One more than wanted shows whether there is a next page.
-    MSA_ASSIGN_OR_RETURN(const auto documents,
-                         bank.List(after_id, wanted + 1, request.with_text()));
-    const bool has_more = static_cast<int64_t>(documents.size()) > wanted;
-    const size_t count = has_more ? static_cast<size_t>(wanted) : documents.size();
+    MSA_ASSIGN_OR_RETURN(
+        const engine::DocumentPage page,
+        bank.List(after_id, wanted, request.with_text(), filter ? &*filter : nullptr));
     bool is_full = false;
     size_t taken = 0;
-    for (; taken < count && !is_full; ++taken) {
-      ToProto(documents[taken], response->add_documents());
-      after_id = documents[taken].id;
-      text_bytes += static_cast<int64_t>(documents[taken].text.size());
+    for (; taken < page.documents.size() && !is_full; ++taken) {
+      const engine::DocumentInfo& document = page.documents[taken];
+      ToProto(document, response->add_documents());
+      after_id = document.id;
+      text_bytes += static_cast<int64_t>(document.text.size());
       is_full = text_bytes >= kMaxPageTextBytes || response->documents_size() >= page_size;
     }
-    if (!has_more && taken == count) return absl::OkStatus();
-    if (is_full) {
+    const bool is_whole = taken == page.documents.size();
+    if (is_whole && page.next_after_id.empty()) return absl::OkStatus();
+    if (is_whole) after_id = page.next_after_id;
+    // A filter that passed over many documents ends the page too, so that a call stays short.
+    if (is_full || (filter && page.documents.empty())) {
       response->set_next_page_token(MakePageToken(request.bank(), after_id));
       return absl::OkStatus();
     }

@@ -54,6 +54,7 @@ BankTotals SumBanks(const engine::Engine& engine) {
     totals.sum.num_chunks += stats.num_chunks;
     totals.sum.content_bytes += stats.content_bytes;
     totals.sum.text_bytes += stats.text_bytes;
+    totals.sum.index_bytes += stats.index_bytes;
     AddShards(stats.shard_documents, &totals.sum.shard_documents);
     AddShards(stats.shard_chunks, &totals.sum.shard_chunks);
   }
@@ -91,6 +92,7 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
   };
   add_memory("dram", "weights", usage.weights);
   add_memory("dram", "router_keys", usage.router_keys);
+  add_memory("dram", "index", totals.sum.index_bytes);
   add_memory("dram", "kv_pages", usage.kv_pages);
   add_memory("dram", "activations", usage.activations);
   add_memory("disk", "content", totals.sum.content_bytes);

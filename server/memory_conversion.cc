@@ -54,6 +54,7 @@ void ToProto(const engine::BankStats& stats, v1::BankStats* out) {
   out->set_router_key_bytes(stats.router_key_bytes);
   out->set_content_bytes(stats.content_bytes);
   out->set_text_bytes(stats.text_bytes);
+  out->set_index_bytes(stats.index_bytes);
   out->set_segments(stats.num_segments);
   out->set_revision(stats.revision);
   for (size_t i = 0; i < stats.shard_documents.size(); ++i) {

@@ -1,5 +1,6 @@
 #include "server/memory_service.h"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -123,10 +124,13 @@ grpc::ServerUnaryReactor* MemoryService::DeleteDocuments(Context* context, const
     v1::DeleteDocumentsRequest request;
     MSA_RETURN_IF_ERROR(ParseMessage(*in, &request));
     MSA_RETURN_IF_ERROR(service_.state->CheckReady());
-    MSA_RETURN_IF_ERROR(CheckDeleteIds(request));
+    MSA_RETURN_IF_ERROR(CheckDelete(request));
     MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
-    std::vector<std::string> ids(request.document_ids().begin(), request.document_ids().end());
-    bank->Delete(std::move(ids), [=](engine::Bank::DeleteResult result) {
+    std::optional<engine::Filter> filter;
+    if (!request.filter().empty()) {
+      MSA_ASSIGN_OR_RETURN(filter, engine::Filter::Parse(request.filter()));
+    }
+    auto done = [=](engine::Bank::DeleteResult result) {
       if (result.status.ok()) {
         v1::DeleteDocumentsResponse response;
         response.set_deleted(result.num_deleted);
@@ -135,7 +139,12 @@ grpc::ServerUnaryReactor* MemoryService::DeleteDocuments(Context* context, const
         *out = SerializeMessage(response);
       }
       reactor->Finish(record->End(result.status));
-    });
+    };
+    if (filter) {
+      bank->DeleteMatching(*std::move(filter), std::move(done));
+    } else {
+      bank->Delete({request.document_ids().begin(), request.document_ids().end()}, std::move(done));
+    }
     return absl::OkStatus();
   };
   const bool posted = service_.calls->Post([=] {

@@ -127,7 +127,8 @@ inline constexpr std::array<MetricSpec, 45> kMetricTable = {{
     {Metric::kShardChunks, "msa_shard_chunks", MetricKind::kGauge, "shard",
      "Searchable chunks, all banks."},
     {Metric::kMemory, "msa_memory_bytes", MetricKind::kGauge, "tier, kind",
-     "In dram: weights, router_keys, kv_pages, activations; on disk: content, text."},
+     "In dram: weights, router_keys, index (ids and metadata), kv_pages, activations; on disk: "
+     "content, text."},
     {Metric::kMemoryLimit, "msa_memory_limit_bytes", MetricKind::kGauge, "tier, kind",
      "Limits of the same."},
     {Metric::kBanks, "msa_banks", MetricKind::kGauge, "", "Banks."},

@@ -126,6 +126,23 @@ absl::Status SetMetadataValue(const std::string& key, const v1::MetadataValue& v
                       absl::StrCat(field, " must be a string, a number or a bool"));
 }
 
+absl::Status CheckDocumentIds(const google::protobuf::RepeatedPtrField<std::string>& ids) {
+  MSA_RETURN_IF_ERROR(CheckRange("document_ids.size", ids.size(), 0, kMaxDocumentIds));
+  for (int i = 0; i < ids.size(); ++i) {
+    MSA_RETURN_IF_ERROR(CheckDocumentId(absl::StrCat("document_ids[", i, "]"), ids[i]));
+  }
+  return absl::OkStatus();
+}
+
+template <class Request>
+absl::StatusOr<engine::DocumentScope> ToScope(const Request& request) {
+  MSA_RETURN_IF_ERROR(CheckDocumentIds(request.document_ids()));
+  return engine::DocumentScope{
+      .filter = request.filter(),
+      .document_ids = {request.document_ids().begin(), request.document_ids().end()},
+      .min_revision = request.min_revision()};
+}
+
 }  // namespace
 
 absl::Status InvalidField(const std::string& field, const std::string& reason,
@@ -146,6 +163,7 @@ absl::StatusOr<engine::GenerateRequest> ToGenerateRequest(const v1::GenerateRequ
   engine::GenerateRequest out;
   out.bank = request.bank();
   out.question = request.question();
+  MSA_ASSIGN_OR_RETURN(out.scope, ToScope(request));
   MSA_ASSIGN_OR_RETURN(out.params.sampling, ToSampling(request.sampling()));
   MSA_RETURN_IF_ERROR(SetBounds(request.limits(), limits, &out.params));
   MSA_RETURN_IF_ERROR(CheckStopStrings(request.stop()));
@@ -164,6 +182,7 @@ absl::StatusOr<engine::RetrieveRequest> ToRetrieveRequest(const v1::RetrieveRequ
   engine::RetrieveRequest out;
   out.bank = request.bank();
   out.question = request.question();
+  MSA_ASSIGN_OR_RETURN(out.scope, ToScope(request));
   out.limit = request.limit();
   out.with_text = request.with_text();
   out.explain_layers = request.explain_layers();
@@ -235,16 +254,18 @@ absl::Status CheckDocumentId(const std::string& field, const std::string& id) {
   return CheckLength(field, "INVALID_DOCUMENT_ID", id, kMaxDocumentIdBytes);
 }
 
-absl::Status CheckDeleteIds(const v1::DeleteDocumentsRequest& request) {
+absl::Status CheckDelete(const v1::DeleteDocumentsRequest& request) {
   MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
-  if (request.document_ids().empty()) return Missing("document_ids");
-  MSA_RETURN_IF_ERROR(
-      CheckRange("document_ids.size", request.document_ids_size(), 1, kMaxDeleteIds));
-  for (int i = 0; i < request.document_ids_size(); ++i) {
-    MSA_RETURN_IF_ERROR(
-        CheckDocumentId(absl::StrCat("document_ids[", i, "]"), request.document_ids(i)));
+  const bool has_ids = !request.document_ids().empty();
+  if (has_ids && !request.filter().empty()) {
+    return InvalidField("filter", "INVALID_VALUE",
+                        "document_ids and filter are both set; allowed is one of them");
   }
-  return absl::OkStatus();
+  if (!has_ids && request.filter().empty()) {
+    return InvalidField("document_ids", "MISSING_FIELD",
+                        "document_ids and filter are both empty; one of them must be set");
+  }
+  return CheckDocumentIds(request.document_ids());
 }
 
 absl::StatusOr<int64_t> ToPageSize(int32_t page_size) {

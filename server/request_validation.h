@@ -18,7 +18,7 @@ namespace msa::server {
 
 inline constexpr int32_t kDefaultPageSize = 100;
 inline constexpr int32_t kMaxPageSize = 1000;
-inline constexpr int32_t kMaxDeleteIds = 1000;
+inline constexpr int32_t kMaxDocumentIds = 1000;  // of one request
 inline constexpr int32_t kMaxStopStrings = 16;
 inline constexpr int32_t kMaxStopStringBytes = 256;
 inline constexpr int32_t kMaxHits = 10'000;
@@ -45,7 +45,8 @@ absl::StatusOr<engine::DocumentInput> ToDocumentInput(v1::IngestDocument&& docum
 absl::StatusOr<engine::IngestMode> ToIngestMode(v1::IngestMode mode);
 absl::StatusOr<engine::AcknowledgeAt> ToAcknowledgeAt(v1::AcknowledgeAt level);
 absl::Status CheckDocumentId(const std::string& field, const std::string& id);
-absl::Status CheckDeleteIds(const v1::DeleteDocumentsRequest& request);
+// Either ids or a filter.
+absl::Status CheckDelete(const v1::DeleteDocumentsRequest& request);
 absl::StatusOr<int64_t> ToPageSize(int32_t page_size);
 
 }  // namespace msa::server

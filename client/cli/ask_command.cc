@@ -6,6 +6,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/message_json.h"
 #include "client/cli/option_checks.h"
+#include "client/cli/scope_options.h"
 #include "client/cli/utf8.h"
 
 namespace msa::client {
@@ -134,6 +135,7 @@ void AddAskCommand(CLI::App* app, CommandContext* context) {
   ask->add_option("--explain-limit", options->explain_limit, "documents shown per round; 0: all")
       ->check(AtLeast(0))
       ->capture_default_str();
+  AddScopeOptions(ask, &options->request);
   AddSamplingOptions(ask, &options->request);
   AddLimitOptions(ask, &options->request);
   SetCommand(ask, context, /*needs_bank=*/true, [=] {

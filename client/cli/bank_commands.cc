@@ -123,6 +123,7 @@ ExitCode GetStats(CommandContext* context) {
   table.AddRow({"  reserved", FormatCount(stats->reserved_tokens())});
   table.AddRow({"chunks", FormatCount(stats->chunks())});
   table.AddRow({"routing keys in memory", FormatBytes(stats->router_key_bytes())});
+  table.AddRow({"ids and metadata in memory", FormatBytes(stats->index_bytes())});
   table.AddRow({"keys and values on disk", FormatBytes(stats->content_bytes())});
   table.AddRow({"texts on disk", FormatBytes(stats->text_bytes())});
   table.AddRow({"segments", FormatCount(stats->segments())});

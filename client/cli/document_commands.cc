@@ -64,7 +64,8 @@ Table DocumentTable(bool with_text) {
   return Table(std::move(columns));
 }
 
-ExitCode ListDocuments(int64_t limit, bool with_text, CommandContext* context) {
+ExitCode ListDocuments(const std::string& filter, int64_t limit, bool with_text,
+                       CommandContext* context) {
   Table table = DocumentTable(with_text);
   size_t num_rows = 0;
   int64_t left = limit > 0 ? limit : std::numeric_limits<int64_t>::max();
@@ -74,7 +75,7 @@ ExitCode ListDocuments(int64_t limit, bool with_text, CommandContext* context) {
     num_rows = 0;
   };
   const absl::Status status = context->client().ListDocuments(
-      context->options.bank, with_text, [&](const v1::Document& document) {
+      context->options.bank, filter, with_text, [&](const v1::Document& document) {
         if (context->json()) {
           context->PrintJson(MessageToJson(document));
         } else {
@@ -93,9 +94,11 @@ ExitCode ListDocuments(int64_t limit, bool with_text, CommandContext* context) {
   return context->interrupted() ? kExitInterrupted : kExitOk;
 }
 
-ExitCode DeleteDocuments(const std::vector<std::string>& ids, CommandContext* context) {
+ExitCode DeleteDocuments(const std::vector<std::string>& ids, const std::string& filter,
+                         CommandContext* context) {
   const absl::StatusOr<v1::DeleteDocumentsResponse> response =
-      context->client().DeleteDocuments(context->options.bank, ids);
+      filter.empty() ? context->client().DeleteDocuments(context->options.bank, ids)
+                     : context->client().DeleteMatching(context->options.bank, filter);
   if (!response.ok()) return context->Report(response.status());
   if (context->json()) {
     context->PrintJson(MessageToJson(*response));
@@ -124,16 +127,22 @@ void AddDocumentCommands(CLI::App* app, CommandContext* context) {
   CLI::App* list = group->add_subcommand("list", "a bank's documents by id");
   auto limit = std::make_shared<int64_t>(0);
   auto with_text = std::make_shared<bool>(false);
+  auto list_filter = std::make_shared<std::string>();
+  list->add_option("--filter", *list_filter, "only what matches, as 'metadata.lang = \"en\"'");
   list->add_option("--limit", *limit, "at most this many; 0: all")->check(AtLeast(0));
   list->add_flag("--text", *with_text, "with the texts (on tables, their beginnings)");
   SetCommand(list, context, /*needs_bank=*/true,
-             [=] { return ListDocuments(*limit, *with_text, context); });
+             [=] { return ListDocuments(*list_filter, *limit, *with_text, context); });
 
   CLI::App* remove = group->add_subcommand(
       "delete", "delete documents; no query that starts afterwards sees them");
   auto ids = std::make_shared<std::vector<std::string>>();
-  remove->add_option("ID", *ids, "the documents' ids")->required();
-  SetCommand(remove, context, /*needs_bank=*/true, [=] { return DeleteDocuments(*ids, context); });
+  auto filter = std::make_shared<std::string>();
+  remove->add_option("ID", *ids, "the documents' ids");
+  remove->add_option("--filter", *filter, "all that match, instead of ids");
+  remove->require_option(1);
+  SetCommand(remove, context, /*needs_bank=*/true,
+             [=] { return DeleteDocuments(*ids, *filter, context); });
 }
 
 }  // namespace msa::client

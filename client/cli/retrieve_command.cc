@@ -7,6 +7,7 @@
 #include "client/cli/message_json.h"
 #include "client/cli/number_format.h"
 #include "client/cli/routed_documents.h"
+#include "client/cli/scope_options.h"
 
 namespace msa::client {
 namespace {
@@ -42,6 +43,7 @@ void AddRetrieveCommand(CLI::App* app, CommandContext* context) {
   retrieve->add_option_function<int32_t>(
       "-n,--limit", [request](const int32_t& limit) { request->set_limit(limit); },
       "at most this many; 0: all");
+  AddScopeOptions(retrieve, request.get());
   retrieve->add_flag_callback(
       "--layers", [request] { request->set_explain_layers(true); },
       "with every layer's score and rank");

@@ -106,11 +106,13 @@ absl::StatusOr<v1::Document> Client::GetDocument(const std::string& bank,
   return std::move(*response.mutable_document());
 }
 
-absl::Status Client::ListDocuments(const std::string& bank, bool with_text,
+absl::Status Client::ListDocuments(const std::string& bank, const std::string& filter,
+                                   bool with_text,
                                    const std::function<bool(const v1::Document&)>& on_document) {
   v1::ListDocumentsRequest request;
   request.set_bank(bank);
   request.set_page_size(kPageSize);
+  request.set_filter(filter);
   request.set_with_text(with_text);
   do {
     v1::ListDocumentsResponse response;
@@ -147,6 +149,20 @@ absl::StatusOr<v1::DeleteDocumentsResponse> Client::DeleteDocuments(
     total.mutable_unknown_document_ids()->MergeFrom(response.unknown_document_ids());
   } while (at < document_ids.size());
   return total;
+}
+
+absl::StatusOr<v1::DeleteDocumentsResponse> Client::DeleteMatching(const std::string& bank,
+                                                                   const std::string& filter) {
+  v1::DeleteDocumentsRequest request;
+  request.set_bank(bank);
+  request.set_filter(filter);
+  v1::DeleteDocumentsResponse response;
+  const absl::Status status =
+      connection_->Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
+        return connection_->memory().DeleteDocuments(context, request, &response);
+      });
+  if (!status.ok()) return status;
+  return response;
 }
 
 absl::StatusOr<v1::GenerateFinished> Client::Generate(

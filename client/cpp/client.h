@@ -44,12 +44,15 @@ class Client {
   // ---- documents; adding them is IngestStream's (ingest_stream.h)
   absl::StatusOr<v1::Document> GetDocument(const std::string& bank, const std::string& document_id,
                                            bool with_text);
-  // All documents by id, page by page, until `on_document` returns false.
-  absl::Status ListDocuments(const std::string& bank, bool with_text,
+  // All documents that match (docs/filters.md; empty: all) by id, page by page, until `on_document`
+  // returns false.
+  absl::Status ListDocuments(const std::string& bank, const std::string& filter, bool with_text,
                              const std::function<bool(const v1::Document&)>& on_document);
   // Any number of ids. An error leaves those that stood before the failed part deleted.
   absl::StatusOr<v1::DeleteDocumentsResponse> DeleteDocuments(
       const std::string& bank, const std::vector<std::string>& document_ids);
+  absl::StatusOr<v1::DeleteDocumentsResponse> DeleteMatching(const std::string& bank,
+                                                             const std::string& filter);
 
   // ---- queries
   // Hands every event of the answer to `on_event`, on this thread; returns the last one. Made again

@@ -90,7 +90,10 @@ void Acceptance::Run() {
   absl::Status status = parts_->catalog->Begin();
   for (DeleteRequest& request : deletes) {
     Bank::DeleteResult result;
-    if (status.ok()) status = Delete(request.ids, &result, &batch);
+    if (status.ok()) {
+      status = request.filter ? DeleteMatching(*request.filter, &result, &batch)
+                              : Delete(request.ids, &result, &batch);
+    }
     batch.replies.push_back(ReplyTo(std::move(request.done), std::move(result)));
   }
   const absl::Duration end = parts_->clock->Monotonic() + kBatchTime;
@@ -139,6 +142,34 @@ absl::Status Acceptance::Delete(const std::vector<std::string>& ids, Bank::Delet
     }
   }
   return absl::OkStatus();
+}
+
+// The index knows what is ACTIVE; of an id with several versions the newest decides.
+absl::Status Acceptance::DeleteMatching(const Filter& filter, Bank::DeleteResult* result,
+                                        Batch* batch) {
+  std::vector<DocumentRow> candidates;
+  const auto add = [&](absl::StatusOr<std::optional<DocumentRow>> row) {
+    if (row.ok() && *row) candidates.push_back(**std::move(row));
+    return row.ok() ? absl::OkStatus() : KeepDamage(row.status(), &result->status);
+  };
+  for (const uint32_t number : parts_->index->Select(filter).Numbers()) {
+    MSA_RETURN_IF_ERROR(add(parts_->catalog->Find(number)));
+  }
+  auto unfinished = parts_->catalog->Unfinished();
+  if (!unfinished.ok()) return KeepDamage(unfinished.status(), &result->status);
+  candidates.insert(candidates.end(), unfinished->begin(), unfinished->end());
+  std::vector<std::string> ids;
+  for (const DocumentRow& candidate : candidates) {
+    const auto versions = parts_->catalog->VersionsOf(candidate.id);
+    if (!versions.ok()) {
+      MSA_RETURN_IF_ERROR(KeepDamage(versions.status(), &result->status));
+      continue;
+    }
+    if (versions->empty()) continue;
+    const auto metadata = MetadataFromJson(versions->front().metadata_json);
+    if (metadata.ok() && filter.Matches(candidate.id, *metadata)) ids.push_back(candidate.id);
+  }
+  return Delete(ids, result, batch);
 }
 
 // A version that no query has ever seen leaves no trace.
@@ -204,6 +235,7 @@ absl::StatusOr<bool> Acceptance::Compare(const IngestRequest& request, const Doc
   for (Accepted& accepted : batch->accepted) {
     if (accepted.row.number == changed.number) accepted.row = changed;
   }
+  if (parts_->index->Contains(current.number)) batch->changed.emplace_back(current, changed);
   MSA_RETURN_IF_ERROR(parts_->catalog->Update(changed));
   return true;
 }
@@ -300,6 +332,8 @@ void Acceptance::TakeEffect(Batch* batch) {
       publication.retired.emplace_back(
           parts_->ledger->Displace(row.number, row.num_chunks, row.num_tokens), row.number);
       parts_->deleted_rows.emplace_back(batch->revision, row.number);
+    } else {
+      parts_->RemoveFromIndex(row);  // it was ACTIVE once if it is being encoded again
     }
     queue_->Cancel(row.number);
     parts_->ledger->Change([&](BankStats& stats) {
@@ -307,6 +341,10 @@ void Acceptance::TakeEffect(Batch* batch) {
       stats.num_failed -= row.state == DocumentState::kFailed ? 1 : 0;
       stats.text_bytes -= row.text_bytes;
     });
+  }
+  for (const auto& [before, after] : batch->changed) {
+    parts_->RemoveFromIndex(before);
+    parts_->AddToIndex(after);
   }
   for (Accepted& accepted : batch->accepted) {
     queue_->Add(accepted.row.number, accepted.row.num_tokens, std::move(accepted.token_ids));

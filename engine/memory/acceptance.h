@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -43,14 +44,16 @@ class Acceptance {
     uint64_t revision = 0;  // of what queries no longer see
     bool changes_catalog = false;
     std::vector<Accepted> accepted;
-    std::vector<DocumentRow> removed;  // as they were
-    std::vector<Reply> replies;        // take the transaction's status
+    std::vector<DocumentRow> removed;                          // as they were
+    std::vector<std::pair<DocumentRow, DocumentRow>> changed;  // metadata: before, after
+    std::vector<Reply> replies;                                // take the transaction's status
   };
 
   // These return an error of the catalog, which ends the transaction. What concerns one request
   // alone is in its result.
   absl::Status Delete(const std::vector<std::string>& ids, Bank::DeleteResult* result,
                       Batch* batch);
+  absl::Status DeleteMatching(const Filter& filter, Bank::DeleteResult* result, Batch* batch);
   absl::Status Ingest(const IngestRequest& request, IngestResult* result, Batch* batch);
   // With the newest version; false where a new version is needed.
   absl::StatusOr<bool> Compare(const IngestRequest& request, const DocumentRow& current,

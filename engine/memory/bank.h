@@ -11,6 +11,8 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/memory/document.h"
+#include "engine/memory/document_set.h"
+#include "engine/memory/filter.h"
 #include "engine/memory/shard.h"
 
 namespace msa::engine {
@@ -41,10 +43,16 @@ struct BankStats {
   int64_t router_key_bytes = 0;  // in memory
   int64_t content_bytes = 0;     // on disk
   int64_t text_bytes = 0;
+  int64_t index_bytes = 0;  // ids and metadata in memory, about
   int64_t num_segments = 0;
   std::vector<int64_t> shard_documents;  // [R]
   std::vector<int64_t> shard_chunks;     // [R]
   uint64_t revision = 0;
+};
+
+struct DocumentPage {
+  std::vector<DocumentInfo> documents;  // by id
+  std::string next_after_id;            // where the next page goes on; empty: this is the last
 };
 
 // While it lives, documents of this revision stay readable (text and arrays), also when they are
@@ -88,13 +96,15 @@ class Bank {
   };
   using DeleteDone = absl::AnyInvocable<void(DeleteResult)>;
   virtual void Delete(std::vector<std::string> ids, DeleteDone done) = 0;
+  // The same for all documents whose newest version matches, at one revision.
+  virtual void DeleteMatching(Filter filter, DeleteDone done) = 0;
 
   // The newest version of a document. NOT_FOUND.
   virtual absl::StatusOr<DocumentInfo> Get(const std::string& id, bool with_text) const = 0;
-  // Documents that are not deleted, by id, after `after_id` (exclusive; empty: from the start), at
-  // most `limit`.
-  virtual absl::StatusOr<std::vector<DocumentInfo>> List(const std::string& after_id, int64_t limit,
-                                                         bool with_text) const = 0;
+  // Documents that are not deleted and match (null: all), by id, after `after_id` (exclusive; empty:
+  // from the start), at most `limit`; fewer, also none, after many that do not match.
+  virtual absl::StatusOr<DocumentPage> List(const std::string& after_id, int64_t limit,
+                                            bool with_text, const Filter* filter) const = 0;
   // Those of `numbers` that a query of the pin's revision may see, in the order of `numbers`;
   // others are left out.
   virtual absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t> numbers,
@@ -102,6 +112,10 @@ class Bank {
                                                          bool with_text) const = 0;
 
   virtual std::unique_ptr<BankPin> Pin() = 0;
+  // What a query that has pinned the bank may find: documents that match (null: all) and have one of
+  // `ids` (empty: any); one of both limits. Their metadata count as they are now; which of them are
+  // visible is the pin's business.
+  virtual DocumentSet Select(const Filter* filter, absl::Span<const std::string> ids) const = 0;
   virtual int num_shards() const = 0;
   virtual const Shard& shard(int rank) const = 0;  // see Shard for threads
 };

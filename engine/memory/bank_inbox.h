@@ -26,6 +26,7 @@ struct IngestRequest {
 
 struct DeleteRequest {
   std::vector<std::string> ids;
+  std::optional<Filter> filter;  // set: what matches, and no ids
   Bank::DeleteDone done;
 };
 

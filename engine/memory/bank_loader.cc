@@ -186,6 +186,7 @@ absl::Status BankLoader::LoadShard(Segment* segment) {
       continue;
     }
     intact.push_back(i);
+    parts_->AddToIndex(row);
     key_bytes += parts_->KeyBytes(row.num_chunks);
     additions[static_cast<size_t>(documents_[i].rank)].push_back(
         {.number = row.number,

@@ -12,6 +12,8 @@
 #include "engine/memory/bank_ledger.h"
 #include "engine/memory/bank_store.h"
 #include "engine/memory/catalog.h"
+#include "engine/memory/metadata_index.h"
+#include "engine/memory/metadata_json.h"
 #include "engine/memory/segment_files.h"
 #include "engine/memory/visible_bank.h"
 
@@ -29,6 +31,7 @@ struct BankParts {
   std::shared_ptr<VisibleBank> visible;
   std::shared_ptr<SegmentFiles> segments;
   std::unique_ptr<BankLedger> ledger;
+  std::unique_ptr<MetadataIndex> index;
 
   Catalog* catalog = nullptr;
   std::unique_ptr<Admission> admission;
@@ -49,6 +52,17 @@ struct BankParts {
   const MemoryGeometry& geometry() const { return options.geometry; }
   int64_t KeyBytes(int64_t num_chunks) const {
     return num_chunks * geometry().router_key_bytes_per_chunk();
+  }
+
+  // Before a document becomes visible. Metadata that cannot be read match nothing.
+  void AddToIndex(const DocumentRow& row) {
+    const absl::StatusOr<Metadata> metadata = MetadataFromJson(row.metadata_json);
+    index->Add(row.number, row.id, metadata.ok() ? *metadata : Metadata());
+  }
+  // When no query can see it any more.
+  void RemoveFromIndex(const DocumentRow& row) {
+    const absl::StatusOr<Metadata> metadata = MetadataFromJson(row.metadata_json);
+    index->Remove(row.number, row.id, metadata.ok() ? *metadata : Metadata());
   }
 
   // Makes a committed revision visible at the next step boundary. In the order of the revisions.

@@ -28,10 +28,13 @@ constexpr char kSelectVersions[] =
 constexpr char kSelectPage[] =
     "SELECT * FROM documents AS d WHERE state != 3 AND id > ?1 AND NOT EXISTS "
     "(SELECT 1 FROM documents AS n WHERE n.id = d.id AND n.state != 3 AND n.number > d.number) "
-    "ORDER BY id LIMIT ?2";
+    "ORDER BY id";
+constexpr char kSelectUnfinished[] = "SELECT * FROM documents WHERE state IN (0, 2)";
 constexpr char kInsertSegment[] = "INSERT INTO segments VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 constexpr char kDeleteSegment[] = "DELETE FROM segments WHERE segment = ?1";
 constexpr char kSelectSegments[] = "SELECT * FROM segments ORDER BY segment";
+// A page reads no more, so that a filter that keeps little does not hold the connection for long.
+constexpr int64_t kMaxRowsOfPage = 10'000;
 constexpr char kBeginWriting[] = "BEGIN IMMEDIATE";
 constexpr char kBeginReading[] = "BEGIN";
 constexpr char kCommit[] = "COMMIT";
@@ -184,6 +187,11 @@ absl::StatusOr<std::optional<DocumentRow>> Catalog::Find(uint32_t number) {
   return ReadDocument(number, writer_.get());
 }
 
+absl::StatusOr<std::vector<DocumentRow>> Catalog::Unfinished() {
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(kSelectUnfinished));
+  return ReadDocuments(std::move(statement));
+}
+
 absl::StatusOr<std::string> Catalog::TextOf(const DocumentRow& row) {
   return ReadText(row, writer_.get());
 }
@@ -231,19 +239,30 @@ absl::StatusOr<DocumentInfo> Catalog::FindNewest(const std::string& id, bool wit
   });
 }
 
-absl::StatusOr<std::vector<DocumentInfo>> Catalog::ListAfter(const std::string& after_id,
-                                                             int64_t limit, bool with_text) const {
+absl::StatusOr<DocumentPage> Catalog::ListAfter(const std::string& after_id, int64_t limit,
+                                                bool with_text, const Filter* filter) const {
   const std::lock_guard lock(reader_mutex_);
-  return InSnapshot(reader_.get(), [&]() -> absl::StatusOr<std::vector<DocumentInfo>> {
+  return InSnapshot(reader_.get(), [&]() -> absl::StatusOr<DocumentPage> {
     MSA_ASSIGN_OR_RETURN(SqliteStatement statement, reader_->Prepare(kSelectPage));
-    statement.Bind(1, std::string_view(after_id)).Bind(2, limit);
-    MSA_ASSIGN_OR_RETURN(const auto rows, ReadDocuments(std::move(statement)));
-    std::vector<DocumentInfo> infos;
-    for (const DocumentRow& row : rows) {
-      MSA_ASSIGN_OR_RETURN(DocumentInfo info, ReadInfo(row, with_text, reader_.get()));
-      infos.push_back(std::move(info));
+    statement.Bind(1, std::string_view(after_id));
+    DocumentPage page;
+    std::string last_id;
+    for (int64_t num_rows = 0;; ++num_rows) {
+      MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+      if (!has_row) return page;
+      if (num_rows >= kMaxRowsOfPage || static_cast<int64_t>(page.documents.size()) >= limit) {
+        page.next_after_id = last_id;
+        return page;
+      }
+      MSA_ASSIGN_OR_RETURN(const DocumentRow row, ReadRow(statement));
+      last_id = row.id;
+      MSA_ASSIGN_OR_RETURN(DocumentInfo info, InfoOf(row));
+      if (filter != nullptr && !filter->Matches(info.id, info.metadata)) continue;
+      if (with_text) {
+        MSA_ASSIGN_OR_RETURN(info.text, ReadText(row, reader_.get()));
+      }
+      page.documents.push_back(std::move(info));
     }
-    return infos;
   });
 }
 

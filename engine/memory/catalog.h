@@ -72,6 +72,7 @@ class Catalog {
   // Versions of an id that are not DELETED, the newest first.
   absl::StatusOr<std::vector<DocumentRow>> VersionsOf(const std::string& id);
   absl::StatusOr<std::optional<DocumentRow>> Find(uint32_t number);
+  absl::StatusOr<std::vector<DocumentRow>> Unfinished();       // ACCEPTED or FAILED
   absl::StatusOr<std::string> TextOf(const DocumentRow& row);  // verified
   absl::StatusOr<std::vector<SegmentRow>> Segments();
   // All rows in ascending number, while `visit` returns ok. A damaged row is told to `damaged` and
@@ -81,8 +82,9 @@ class Catalog {
 
   // ---- (reader)
   absl::StatusOr<DocumentInfo> FindNewest(const std::string& id, bool with_text) const;
-  absl::StatusOr<std::vector<DocumentInfo>> ListAfter(const std::string& after_id, int64_t limit,
-                                                      bool with_text) const;
+  // As Bank::List.
+  absl::StatusOr<DocumentPage> ListAfter(const std::string& after_id, int64_t limit, bool with_text,
+                                         const Filter* filter) const;
   absl::StatusOr<std::vector<DocumentInfo>> ReadAt(absl::Span<const uint32_t> numbers,
                                                    uint64_t revision, bool with_text) const;
 

@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kApplicationId = 0x4d534142;  // "MSAB"
 
 // `state` of documents: 0 ACCEPTED, 1 ACTIVE, 2 FAILED, 3 DELETED. 64-bit hashes and revisions are
-// stored as signed numbers of the same bits. The index leaves deleted versions out.
+// stored as signed numbers of the same bits. The first index leaves deleted versions out.
 constexpr char kTables[] = R"sql(
 CREATE TABLE settings (
   name TEXT NOT NULL,
@@ -47,6 +47,7 @@ CREATE TABLE documents (
   row_hash INTEGER NOT NULL
 );
 CREATE INDEX documents_by_id ON documents (id, number) WHERE state != 3;
+CREATE INDEX unfinished_documents ON documents (number) WHERE state IN (0, 2);
 CREATE TABLE texts (
   number INTEGER PRIMARY KEY,
   text TEXT NOT NULL

@@ -41,6 +41,21 @@ int64_t DocumentSet::size() const {
   return count;
 }
 
+std::vector<uint32_t> DocumentSet::Numbers() const {
+  std::vector<uint32_t> numbers;
+  for (size_t block = 0; block < blocks_.size(); ++block) {
+    if (blocks_[block] == nullptr) continue;
+    for (size_t word = 0; word < blocks_[block]->size(); ++word) {
+      for (uint64_t bits = (*blocks_[block])[word]; bits != 0; bits &= bits - 1) {
+        numbers.push_back(
+            static_cast<uint32_t>(block * kernels::NumberSet::kNumbersPerBlock + word * 64) +
+            static_cast<uint32_t>(std::countr_zero(bits)));
+      }
+    }
+  }
+  return numbers;
+}
+
 int64_t DocumentSet::resident_bytes() const {
   const auto is_there = [](const std::unique_ptr<Block>& block) { return block != nullptr; };
   return static_cast<int64_t>(blocks_.capacity() * 2 * sizeof(void*)) +

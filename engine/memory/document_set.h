@@ -16,7 +16,8 @@ class DocumentSet {
   void Insert(uint32_t number);
   void Erase(uint32_t number);
   bool Contains(uint32_t number) const { return view().Contains(number); }
-  int64_t size() const;  // counts
+  int64_t size() const;                   // counts
+  std::vector<uint32_t> Numbers() const;  // ascending
   int64_t resident_bytes() const;
 
   void IntersectWith(const DocumentSet& other);

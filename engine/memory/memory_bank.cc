@@ -46,6 +46,7 @@ MemoryBank::MemoryBank(const BankEnvironment& environment, const std::string& di
   parts_.segments = std::make_shared<SegmentFiles>(environment_.files(),
                                                    absl::StrCat(directory, "/", kSegmentsName));
   parts_.ledger = std::make_unique<BankLedger>(options.num_shards);
+  parts_.index = std::make_unique<MetadataIndex>();
   parts_.catalog = catalog_.get();
   parts_.admission =
       std::make_unique<Admission>(&token_budget_, environment_.router_key_budget.get());
@@ -138,6 +139,7 @@ BankStats MemoryBank::Stats() const {
   BankStats stats = parts_.ledger->stats();
   stats.reserved_tokens = token_budget_.reserved();
   stats.revision = parts_.visible->revision();
+  stats.index_bytes = parts_.index->resident_bytes();
   return stats;
 }
 
@@ -153,7 +155,14 @@ void MemoryBank::Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt l
 }
 
 void MemoryBank::Delete(std::vector<std::string> ids, DeleteDone done) {
-  DeleteRequest request{std::move(ids), std::move(done)};
+  Push({std::move(ids), std::nullopt, std::move(done)});
+}
+
+void MemoryBank::DeleteMatching(Filter filter, DeleteDone done) {
+  Push({{}, std::move(filter), std::move(done)});
+}
+
+void MemoryBank::Push(DeleteRequest request) {
   const absl::Status status = parts_.inbox->PushDelete(request);
   if (status.ok()) return;
   DeleteResult result;
@@ -178,13 +187,13 @@ absl::StatusOr<DocumentInfo> MemoryBank::Get(const std::string& id, bool with_te
   return info;
 }
 
-absl::StatusOr<std::vector<DocumentInfo>> MemoryBank::List(const std::string& after_id,
-                                                           int64_t limit, bool with_text) const {
-  MSA_ASSIGN_OR_RETURN(auto infos, WithCatalog([&](const Catalog& catalog) {
-                         return catalog.ListAfter(after_id, limit, with_text);
+absl::StatusOr<DocumentPage> MemoryBank::List(const std::string& after_id, int64_t limit,
+                                              bool with_text, const Filter* filter) const {
+  MSA_ASSIGN_OR_RETURN(DocumentPage page, WithCatalog([&](const Catalog& catalog) {
+                         return catalog.ListAfter(after_id, limit, with_text, filter);
                        }));
-  for (DocumentInfo& info : infos) info.shard = parts_.ledger->RankOf(info.number);
-  return infos;
+  for (DocumentInfo& info : page.documents) info.shard = parts_.ledger->RankOf(info.number);
+  return page;
 }
 
 absl::StatusOr<std::vector<DocumentInfo>> MemoryBank::Read(absl::Span<const uint32_t> numbers,
@@ -198,6 +207,12 @@ absl::StatusOr<std::vector<DocumentInfo>> MemoryBank::Read(absl::Span<const uint
 }
 
 std::unique_ptr<BankPin> MemoryBank::Pin() { return parts_.visible->Pin(); }
+DocumentSet MemoryBank::Select(const Filter* filter, absl::Span<const std::string> ids) const {
+  if (ids.empty()) return parts_.index->Select(*filter);
+  DocumentSet set = parts_.index->SelectIds(ids);
+  if (filter != nullptr) set.IntersectWith(parts_.index->Select(*filter));
+  return set;
+}
 int MemoryBank::num_shards() const { return parts_.options.num_shards; }
 const Shard& MemoryBank::shard(int rank) const {
   return parts_.visible->shards()[static_cast<size_t>(rank)];

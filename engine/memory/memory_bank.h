@@ -44,12 +44,14 @@ class MemoryBank : public Bank {
   void Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level,
               IngestDone done) override;
   void Delete(std::vector<std::string> ids, DeleteDone done) override;
+  void DeleteMatching(Filter filter, DeleteDone done) override;
   absl::StatusOr<DocumentInfo> Get(const std::string& id, bool with_text) const override;
-  absl::StatusOr<std::vector<DocumentInfo>> List(const std::string& after_id, int64_t limit,
-                                                 bool with_text) const override;
+  absl::StatusOr<DocumentPage> List(const std::string& after_id, int64_t limit, bool with_text,
+                                    const Filter* filter) const override;
   absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t> numbers,
                                                  const BankPin& pin, bool with_text) const override;
   std::unique_ptr<BankPin> Pin() override;
+  DocumentSet Select(const Filter* filter, absl::Span<const std::string> ids) const override;
   int num_shards() const override;
   const Shard& shard(int rank) const override;
 
@@ -69,6 +71,7 @@ class MemoryBank : public Bank {
   MemoryBank(const BankEnvironment& environment, const std::string& directory,
              std::unique_ptr<Catalog> catalog);
   absl::Status Load();
+  void Push(DeleteRequest request);
   void RunThread();
   // One round of everything; how long the thread may sleep then.
   absl::Duration DoRound();

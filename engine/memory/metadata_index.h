@@ -4,29 +4,29 @@
 #include <map>
 #include <shared_mutex>
 #include <string>
-#include <string_view>
 
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
-#include "absl/functional/function_ref.h"
-#include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "engine/memory/document_set.h"
 #include "engine/memory/filter.h"
 
 namespace msa::engine {
 
-// Which documents have which metadata: per key and value the numbers that have it, so that a filter
-// becomes a set without looking at every document. It holds every document that some query may see;
-// which of them a query does see is its revision's business. Written by the bank's thread, read by
-// any.
+// Which documents have which id and metadata: per key and value the numbers that have it, so that a
+// filter becomes a set without looking at every document. It holds every document that some query
+// may see; which of them a query does see is its revision's business. Written by the bank's thread,
+// read by any.
 class MetadataIndex {
  public:
-  void Add(uint32_t number, const Metadata& metadata);
-  void Remove(uint32_t number, const Metadata& metadata);  // as it was added
+  void Add(uint32_t number, const std::string& id, const Metadata& metadata);
+  // As it was added.
+  void Remove(uint32_t number, const std::string& id, const Metadata& metadata);
 
-  // Documents for which Filter::Matches is true. `numbers_of` tells the numbers that an id has.
-  using NumbersOf = absl::FunctionRef<absl::StatusOr<std::vector<uint32_t>>(const std::string& id)>;
-  absl::StatusOr<DocumentSet> Select(const Filter& filter, NumbersOf numbers_of) const;
+  bool Contains(uint32_t number) const;
+  // Documents for which Filter::Matches is true.
+  DocumentSet Select(const Filter& filter) const;
+  DocumentSet SelectIds(absl::Span<const std::string> ids) const;
 
   int64_t resident_bytes() const;  // about
 
@@ -34,12 +34,16 @@ class MetadataIndex {
   using Numbers = absl::btree_set<uint32_t>;
   using Postings = absl::btree_map<MetadataValue, Numbers>;
 
-  absl::StatusOr<DocumentSet> Evaluate(const Filter::Node& node, NumbersOf numbers_of) const;
-  DocumentSet EvaluateMetadata(const Filter::Node& node) const;
+  static void Insert(const Postings& postings, const MetadataValue& value, DocumentSet* set);
+  void AddTo(Postings* postings, uint32_t number, const MetadataValue& value);
+  void RemoveFrom(Postings* postings, uint32_t number, const MetadataValue& value);
+  DocumentSet Evaluate(const Filter::Node& node) const;
+  static DocumentSet EvaluateComparison(const Postings& postings, const Filter::Node& node);
 
   mutable std::shared_mutex mutex_;
   // All under mutex_.
   DocumentSet all_;
+  Postings ids_;
   std::map<std::string, Postings, std::less<>> postings_;
   int64_t num_entries_ = 0;
   int64_t value_bytes_ = 0;

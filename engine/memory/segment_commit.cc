@@ -162,6 +162,7 @@ void SegmentCommit::TakeEffect(std::shared_ptr<const SegmentReader> segment, uin
       stats.content_bytes += 2 * key_bytes;
     });
     if (row.state == DocumentState::kActive) {
+      parts_->AddToIndex(row);
       const int rank = ledger.Place(row.number, row.num_chunks, row.num_tokens);
       ledger.Change([&](BankStats& stats) { stats.router_key_bytes += key_bytes; });
       publication.additions[static_cast<size_t>(rank)].push_back(
@@ -273,13 +274,18 @@ bool SegmentCommit::Purge() {
   size_t count = 0;
   while (count < std::min(rows.size(), kMaxPurgedAtOnce) && rows[count].first <= oldest) ++count;
   if (count == 0) return false;
+  std::vector<DocumentRow> purged;
   const absl::Status status = InTransaction([&]() -> absl::Status {
     for (size_t i = 0; i < count; ++i) {
+      auto row = parts_->catalog->Find(rows[i].second);
+      // A damaged one stays in the index, where no query sees it.
+      if (row.ok() && *row) purged.push_back(**std::move(row));
       MSA_RETURN_IF_ERROR(parts_->catalog->Purge(rows[i].second));
     }
     return absl::OkStatus();
   });
   if (!status.ok()) return false;
+  for (const DocumentRow& row : purged) parts_->RemoveFromIndex(row);
   rows.erase(rows.begin(), rows.begin() + static_cast<int64_t>(count));
   return count == kMaxPurgedAtOnce;
 }

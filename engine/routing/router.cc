@@ -102,10 +102,12 @@ absl::Status Router::ScoreShards(absl::Span<const RoutePoint> points,
     batch_.clear();
     std::vector<int64_t> offsets{0};
     std::vector<uint64_t> revisions;
+    std::vector<const kernels::NumberSet*> filters;
     for (size_t i : members) {
       batch_.insert(batch_.end(), queries[i], queries[i] + points[i].num_rows * width_);
       offsets.push_back(offsets.back() + points[i].num_rows);
       revisions.push_back(points[i].revision);
+      filters.push_back(points[i].filter);
     }
     const auto num_queries = static_cast<int64_t>(members.size());
     std::vector<kernels::ScoredDocument> top(static_cast<size_t>(num_queries * k));
@@ -115,6 +117,7 @@ absl::Status Router::ScoreShards(absl::Span<const RoutePoint> points,
         kernels::ScoreChunks(context_, {.query = {batch_.data(), {offsets.back(), width_}},
                                         .query_offsets = offsets,
                                         .query_revisions = revisions,
+                                        .query_filters = filters,
                                         .head_reduce = config_->head_reduce,
                                         .query_reduce = config_->query_reduce,
                                         .chunk_reduce = config_->chunk_reduce,

@@ -13,6 +13,7 @@
 #include "engine/parallel/communicator.h"
 #include "engine/routing/selection.h"
 #include "kernels/core/op_context.h"
+#include "kernels/ops/number_set.h"
 
 namespace msa::engine {
 
@@ -22,9 +23,10 @@ namespace msa::engine {
 struct RoutePoint {
   int rank = 0;  // where the sequence runs
   const Bank* bank = nullptr;
-  uint64_t revision = 0;  // pinned by the query
-  int msa_index = 0;      // place in ModelConfig::msa_layers
-  int64_t num_rows = 0;   // routed rows
+  uint64_t revision = 0;                       // pinned by the query
+  const kernels::NumberSet* filter = nullptr;  // the only documents that it may find; null: all
+  int msa_index = 0;                           // place in ModelConfig::msa_layers
+  int64_t num_rows = 0;                        // routed rows
 
   const float* router_query = nullptr;  // [num_rows, W]
   Selection* selection = nullptr;       // out

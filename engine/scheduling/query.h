@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ struct Query {
   // ---- fixed
   std::shared_ptr<Bank> bank;
   std::unique_ptr<BankPin> pin;
+  std::optional<DocumentSet> documents;  // the only ones that it may find
+  kernels::NumberSet documents_view;     // of them
   bool explain_layers = false;
   absl::Time deadline = absl::InfiniteFuture();
   absl::Duration arrival;              // monotonic

@@ -240,8 +240,12 @@ void QueryRunner::Assemble(const std::shared_ptr<Query>& query) {
   worker_.Run([this, query] {
     const absl::Duration start = clock_->Monotonic();
     const std::vector<uint32_t> cited = query->interleave->citations();
+    std::vector<uint32_t> known = cited;
+    if (query->documents) {
+      std::erase_if(known, [&](uint32_t n) { return !query->documents->Contains(n); });
+    }
     absl::StatusOr<std::vector<DocumentInfo>> found =
-        query->bank->Read(cited, *query->pin, /*with_text=*/true);
+        query->bank->Read(known, *query->pin, /*with_text=*/true);
     query->assembled = found.status();
     if (found.ok()) {
       std::vector<ExpandedDocument> documents;

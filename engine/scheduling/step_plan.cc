@@ -95,6 +95,7 @@ bool Planner::PlanPrompt(Query* query, int rank, Budget* budget, StepPlan::Stage
       stage->routes.push_back({.rank = rank,
                                .bank = query->bank.get(),
                                .revision = query->pin->revision(),
+                               .filter = query->documents ? &query->documents_view : nullptr,
                                .msa_index = msa_index,
                                .num_rows = static_cast<int64_t>(job.routed_rows.size()),
                                .router_query = job.router_query.data(),

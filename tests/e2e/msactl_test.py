@@ -77,6 +77,31 @@ class Msactl(unittest.TestCase):
         self.assertTrue(self.stderr.startswith("msactl: NOT_FOUND: "), self.stderr)
         self.assertIn("(DOCUMENT_NOT_FOUND", self.stderr)
 
+    def test_filters_narrow_questions_lists_and_deletes(self):
+        rows = [{"id": f"f{i}", "text": f"Text {i}.", "metadata": {"kind": "filtered", "n": i}} for i in range(6)]
+        self.run_tool("ingest", "-b", BANK, "-", stdin=lines(*rows))
+        found = self.run_json("retrieve", "-b", BANK, "--filter", 'metadata.kind = "filtered" AND metadata.n < 3',
+                              QUESTION)[0]["hits"]
+        self.assertEqual(sorted(hit["document_id"] for hit in found), ["f0", "f1", "f2"])
+        found = self.run_json("retrieve", "-b", BANK, "--document", "f4", "--document", "code", QUESTION)[0]["hits"]
+        self.assertEqual(sorted(hit["document_id"] for hit in found), ["code", "f4"])
+        answer = self.run_json("ask", "-b", BANK, "--filter", 'metadata.lang = "en"', QUESTION)[-1]["finished"]
+        self.assertEqual((answer["answer"], answer["sources"][0]["document_id"]), ("319938", "code"))
+        answer = self.run_json("ask", "-b", BANK, "--filter", 'metadata.lang = "xx"', QUESTION)[-1]["finished"]
+        self.assertTrue(answer["without_memory"])
+        self.run_tool("ask", "-b", BANK, "--filter", "lang = en", QUESTION, code=1)
+        self.assertIn("filter, byte 0: id, metadata.KEY", self.stderr)
+        revision = self.run_json("bank", "stats", "-b", BANK)[0]["revision"]
+        self.run_tool("retrieve", "-b", BANK, "--min-revision", str(revision), QUESTION)
+        self.run_tool("retrieve", "-b", BANK, "--min-revision", str(int(revision) + 1000), QUESTION, code=1)
+        self.assertIn("REVISION_NOT_REACHED", self.stderr)
+        listed = self.run_json("doc", "list", "-b", BANK, "--filter", "metadata.n >= 4")
+        self.assertEqual([document["id"] for document in listed], ["f4", "f5"])
+        self.run_tool("doc", "delete", "-b", BANK, "f1", "--filter", "metadata.n:*", code=2)
+        deleted = self.run_json("doc", "delete", "-b", BANK, "--filter", 'metadata.kind = "filtered"')
+        self.assertEqual(int(deleted[0]["deleted"]), 6)
+        self.assertEqual(self.run_json("doc", "list", "-b", BANK, "--filter", "metadata.n:*"), [])
+
     def test_partial_ingest_names_rejects_and_keeps_them_for_another_try(self):
         rejects = self.folder / "rejects.jsonl"
         text = lines({"id": "new", "text": "The colour of Kowido is yellow."}, {"id": "code", "text": "Other text."},

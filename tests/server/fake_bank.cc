@@ -154,6 +154,17 @@ void FakeBank::Delete(std::vector<std::string> ids, DeleteDone done) {
   done(std::move(result));
 }
 
+void FakeBank::DeleteMatching(engine::Filter filter, DeleteDone done) {
+  std::vector<std::string> ids;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, document] : documents_) {
+      if (filter.Matches(id, document.metadata)) ids.push_back(id);
+    }
+  }
+  Delete(std::move(ids), std::move(done));
+}
+
 absl::StatusOr<engine::DocumentInfo> FakeBank::Get(const std::string& id, bool with_text) const {
   const std::lock_guard lock(mutex_);
   const auto found = documents_.find(id);
@@ -170,17 +181,27 @@ absl::StatusOr<engine::DocumentInfo> FakeBank::Get(const std::string& id, bool w
   return info;
 }
 
-absl::StatusOr<std::vector<engine::DocumentInfo>> FakeBank::List(const std::string& after_id,
-                                                                 int64_t limit,
-                                                                 bool with_text) const {
+absl::StatusOr<engine::DocumentPage> FakeBank::List(const std::string& after_id, int64_t limit,
+                                                    bool with_text,
+                                                    const engine::Filter* filter) const {
   const std::lock_guard lock(mutex_);
-  std::vector<engine::DocumentInfo> listed;
+  engine::DocumentPage page;
   auto next = after_id.empty() ? documents_.begin() : documents_.upper_bound(after_id);
-  for (; next != documents_.end() && static_cast<int64_t>(listed.size()) < limit; ++next) {
-    listed.push_back(next->second);
-    if (!with_text) listed.back().text.clear();
+  for (int64_t rows = 0; next != documents_.end(); ++next, ++rows) {
+    const bool is_tired = filter != nullptr && rows == kRowsOfPage;
+    if (static_cast<int64_t>(page.documents.size()) == limit || is_tired) {
+      page.next_after_id = std::prev(next)->first;
+      return page;
+    }
+    if (filter != nullptr && !filter->Matches(next->first, next->second.metadata)) continue;
+    page.documents.push_back(next->second);
+    if (!with_text) page.documents.back().text.clear();
   }
-  return listed;
+  return page;
+}
+
+engine::DocumentSet FakeBank::Select(const engine::Filter*, absl::Span<const std::string>) const {
+  return {};
 }
 
 absl::StatusOr<std::vector<engine::DocumentInfo>> FakeBank::Read(absl::Span<const uint32_t>,

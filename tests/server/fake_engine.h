@@ -40,9 +40,14 @@ class FakeBank : public engine::Bank {
   void Ingest(engine::DocumentInput document, engine::IngestMode mode, engine::AcknowledgeAt level,
               IngestDone done) override;
   void Delete(std::vector<std::string> ids, DeleteDone done) override;
+  void DeleteMatching(engine::Filter filter, DeleteDone done) override;
   absl::StatusOr<engine::DocumentInfo> Get(const std::string& id, bool with_text) const override;
-  absl::StatusOr<std::vector<engine::DocumentInfo>> List(const std::string& after_id, int64_t limit,
-                                                         bool with_text) const override;
+  static constexpr int64_t kRowsOfPage = 8;  // looked at for one page of List
+  absl::StatusOr<engine::DocumentPage> List(const std::string& after_id, int64_t limit,
+                                            bool with_text,
+                                            const engine::Filter* filter) const override;
+  // Never called by the server.
+  engine::DocumentSet Select(const engine::Filter*, absl::Span<const std::string>) const override;
   absl::StatusOr<std::vector<engine::DocumentInfo>> Read(absl::Span<const uint32_t> numbers,
                                                          const engine::BankPin& pin,
                                                          bool with_text) const override;

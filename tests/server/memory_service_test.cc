@@ -240,8 +240,58 @@ TEST_F(MemoryServiceTest, DeleteChecksItsIds) {
   EXPECT_EQ(error.metadata.at("limit"), "1000");
   remove.clear_document_ids();
   remove.add_document_ids(std::string("x"));
+  remove.set_filter("id = \"x\"");
+  EXPECT_EQ(Refused(&Stub::DeleteDocuments, remove).field, "filter");
+  remove.clear_document_ids();
+  remove.set_filter("id = x");
+  EXPECT_EQ(Refused(&Stub::DeleteDocuments, remove).reason, "INVALID_FILTER");
+  remove.set_filter("id = \"x\"");
   remove.set_bank("absent");
   EXPECT_EQ(Refused(&Stub::DeleteDocuments, remove).reason, "BANK_NOT_FOUND");
+}
+
+TEST_F(MemoryServiceTest, AFilterDeletesWhatMatches) {
+  for (const char* const id : {"one", "two", "three"}) Put(id, "x");
+  v1::DeleteDocumentsRequest remove;
+  remove.set_bank("b");
+  remove.set_filter("NOT id = \"two\"");
+  v1::DeleteDocumentsResponse removed;
+  ASSERT_TRUE(Call(&Stub::DeleteDocuments, remove, &removed).ok());
+  EXPECT_EQ(removed.deleted(), 2);
+  v1::ListDocumentsRequest list;
+  list.set_bank("b");
+  v1::ListDocumentsResponse page;
+  ASSERT_TRUE(Call(&Stub::ListDocuments, list, &page).ok());
+  ASSERT_EQ(page.documents_size(), 1);
+  EXPECT_EQ(page.documents(0).id(), "two");
+}
+
+// Of 40 documents few match; pages that found nothing end too, so that no call reads the whole bank.
+TEST_F(MemoryServiceTest, FilteredListsComeInPagesToo) {
+  for (int i = 0; i < 40; ++i) Put(absl::StrCat("doc", 100 + i), "x");
+  for (const bool with_text : {false, true}) {
+    v1::ListDocumentsRequest list;
+    list.set_bank("b");
+    list.set_page_size(2);
+    list.set_with_text(with_text);
+    list.set_filter("id = \"doc101\" OR id = \"doc102\" OR id = \"doc137\"");
+    std::vector<std::string> ids;
+    int num_pages = 0;
+    do {
+      v1::ListDocumentsResponse page;
+      ASSERT_TRUE(Call(&Stub::ListDocuments, list, &page).ok());
+      EXPECT_LE(page.documents_size(), 2);
+      for (const v1::Document& document : page.documents()) ids.push_back(document.id());
+      list.set_page_token(page.next_page_token());
+      ASSERT_LT(++num_pages, 20);
+    } while (!list.page_token().empty());
+    EXPECT_THAT(ids, ElementsAre("doc101", "doc102", "doc137"));
+    EXPECT_GT(num_pages, 2);
+  }
+  v1::ListDocumentsRequest wrong;
+  wrong.set_bank("b");
+  wrong.set_filter("lang = \"en\"");
+  EXPECT_EQ(Refused(&Stub::ListDocuments, wrong).reason, "INVALID_FILTER");
 }
 
 TEST_F(MemoryServiceTest, StatsCountDocumentsPerShard) {

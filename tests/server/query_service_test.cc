@@ -115,6 +115,9 @@ TEST_F(QueryServiceTest, UnsetParametersAreTheDefaultsAndZeroIsAValue) {
   request.mutable_limits()->set_max_expansion_bytes(7);
   request.add_stop(std::string("\n"));
   request.set_constrain_citations(false);
+  request.set_filter("metadata.a = 1");
+  request.add_document_ids("one");
+  request.set_min_revision(3);
   ASSERT_EQ(Generate(request).code, grpc::StatusCode::OK);
   const auto requests = engine().generate_requests();
   const engine::GenerationParams defaults;
@@ -135,6 +138,10 @@ TEST_F(QueryServiceTest, UnsetParametersAreTheDefaultsAndZeroIsAValue) {
   EXPECT_EQ(params.max_expansion_bytes, 7);
   EXPECT_THAT(params.stop, ElementsAre("\n"));
   EXPECT_FALSE(params.constrain_citations);
+  EXPECT_EQ(requests[1].scope.filter, "metadata.a = 1");
+  EXPECT_THAT(requests[1].scope.document_ids, ElementsAre("one"));
+  EXPECT_EQ(requests[1].scope.min_revision, 3U);
+  EXPECT_TRUE(requests[0].scope.document_ids.empty());
 }
 
 TEST_F(QueryServiceTest, RefusedParametersNameFieldLimitAndActual) {

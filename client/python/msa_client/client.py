@@ -109,10 +109,11 @@ class Client:
         request = memory_service_pb2.GetDocumentRequest(bank=bank, document_id=document_id, with_text=with_text)
         return self._call(self._memory.GetDocument, request).document
 
-    def list_documents(self, bank: str, with_text: bool = False,
-                       page_size: int = 0) -> Iterator[document_pb2.Document]:
-        """All of them by id; pages are asked for as they are needed."""
-        request = memory_service_pb2.ListDocumentsRequest(bank=bank, with_text=with_text, page_size=page_size)
+    def list_documents(self, bank: str, with_text: bool = False, page_size: int = 0,
+                       filter: str = "") -> Iterator[document_pb2.Document]:
+        """All that match by id; pages are asked for as they are needed."""
+        request = memory_service_pb2.ListDocumentsRequest(bank=bank, with_text=with_text, page_size=page_size,
+                                                          filter=filter)
         while True:
             response = self._call(self._memory.ListDocuments, request)
             yield from response.documents
@@ -120,9 +121,10 @@ class Client:
                 return
             request.page_token = response.next_page_token
 
-    def delete_documents(self, bank: str,
-                         document_ids: Iterable[str]) -> memory_service_pb2.DeleteDocumentsResponse:
-        request = memory_service_pb2.DeleteDocumentsRequest(bank=bank, document_ids=document_ids)
+    def delete_documents(self, bank: str, document_ids: Iterable[str] = (),
+                         filter: str = "") -> memory_service_pb2.DeleteDocumentsResponse:
+        """Those with these ids, or all that match."""
+        request = memory_service_pb2.DeleteDocumentsRequest(bank=bank, document_ids=document_ids, filter=filter)
         return self._call(self._memory.DeleteDocuments, request)
 
     # ---- queries
@@ -140,10 +142,9 @@ class Client:
             last = event
         return last.finished
 
-    def retrieve(self, bank: str, question: str, limit: int = 0, with_text: bool = False,
-                 explain_layers: bool = False) -> query_service_pb2.RetrieveResponse:
-        request = query_service_pb2.RetrieveRequest(bank=bank, question=question, limit=limit,
-                                                    with_text=with_text, explain_layers=explain_layers)
+    def retrieve(self, bank: str, question: str, **options) -> query_service_pb2.RetrieveResponse:
+        """The documents that the model's layers select. options: fields of RetrieveRequest."""
+        request = query_service_pb2.RetrieveRequest(bank=bank, question=question, **options)
         return self._call(self._query.Retrieve, request)
 
     def count_tokens(self, text: str) -> query_service_pb2.CountTokensResponse:

@@ -98,6 +98,7 @@ TEST_F(ClientTest, ListDocumentsReadsAllPagesUntilToldToStop) {
   server_.on_list_documents = [&](const v1::ListDocumentsRequest& request,
                                   v1::ListDocumentsResponse* response) {
     ++calls;
+    EXPECT_EQ(request.filter(), calls > 3 ? "" : "id = \"x\"");
     const int page = request.page_token().empty() ? 0 : std::stoi(request.page_token());
     response->add_documents()->set_id(std::to_string(2 * page));
     response->add_documents()->set_id(std::to_string(2 * page + 1));
@@ -107,16 +108,29 @@ TEST_F(ClientTest, ListDocumentsReadsAllPagesUntilToldToStop) {
   const std::unique_ptr<Client> client = Connect();
   std::vector<std::string> ids;
   ASSERT_TRUE(client
-                  ->ListDocuments("b", false,
+                  ->ListDocuments("b", "id = \"x\"", false,
                                   [&](const v1::Document& document) {
                                     ids.push_back(document.id());
                                     return true;
                                   })
                   .ok());
   EXPECT_EQ(ids, (std::vector<std::string>{"0", "1", "2", "3", "4", "5"}));
-  calls = 0;
-  ASSERT_TRUE(client->ListDocuments("b", false, [](const v1::Document&) { return false; }).ok());
-  EXPECT_EQ(calls, 1);
+  ASSERT_TRUE(
+      client->ListDocuments("b", "", false, [](const v1::Document&) { return false; }).ok());
+  EXPECT_EQ(calls, 4);
+}
+
+TEST_F(ClientTest, DeleteMatchingSendsTheFilterAlone) {
+  server_.on_delete_documents = [&](const v1::DeleteDocumentsRequest& request,
+                                    v1::DeleteDocumentsResponse* response) {
+    EXPECT_EQ(request.filter(), "metadata.a = 1");
+    EXPECT_TRUE(request.document_ids().empty());
+    response->set_deleted(7);
+    return grpc::Status::OK;
+  };
+  const auto response = Connect()->DeleteMatching("b", "metadata.a = 1");
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->deleted(), 7);
 }
 
 TEST_F(ClientTest, ManyIdsAreDeletedInSeveralRequests) {

@@ -103,6 +103,13 @@ Bank::DeleteResult Delete(Bank& bank, std::vector<std::string> ids) {
   return result.get_future().get();
 }
 
+Bank::DeleteResult DeleteMatching(Bank& bank, Filter filter) {
+  std::promise<Bank::DeleteResult> result;
+  bank.DeleteMatching(std::move(filter),
+                      [&](Bank::DeleteResult r) { result.set_value(std::move(r)); });
+  return result.get_future().get();
+}
+
 bool Settles(Bank& bank) {
   if (!Eventually([&] { return bank.Stats().num_accepted == 0; })) return false;
   return Delete(bank, {}).status.ok();  // answered when all that is committed is visible
@@ -203,9 +210,9 @@ BankTest::Arrays BankTest::ExpectedArrays(uint32_t number, const std::string& te
 
 void BankTest::ExpectServesExactlyWhatIsActive(Bank& bank) {
   std::map<uint32_t, Arrays> expected;
-  const auto documents = bank.List("", 1'000'000, /*with_text=*/true);
+  const auto documents = bank.List("", 1'000'000, /*with_text=*/true, /*filter=*/nullptr);
   ASSERT_TRUE(documents.ok()) << documents.status();
-  for (const DocumentInfo& document : *documents) {
+  for (const DocumentInfo& document : documents->documents) {
     if (document.state != DocumentState::kActive) continue;
     expected[document.number] = ExpectedArrays(document.number, document.text);
   }

@@ -62,6 +62,7 @@ IngestResult Ingest(Bank& bank, const std::string& id, const std::string& text,
                     IngestMode mode = IngestMode::kInsert,
                     AcknowledgeAt level = AcknowledgeAt::kActive);
 Bank::DeleteResult Delete(Bank& bank, std::vector<std::string> ids);
+Bank::DeleteResult DeleteMatching(Bank& bank, Filter filter);
 
 // Waits (at most 20 s) until `condition` holds; false when it does not.
 bool Eventually(const std::function<bool()>& condition);

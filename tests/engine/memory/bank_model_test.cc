@@ -1,6 +1,9 @@
+#include <algorithm>
 #include <deque>
 #include <map>
+#include <optional>
 #include <random>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "tests/engine/memory/bank_fixture.h"
@@ -20,6 +23,8 @@ class BankModelTest : public BankTest {
   struct Query {
     std::unique_ptr<BankPin> pin;
     std::map<uint32_t, std::string> texts;
+    DocumentSet selected;         // by a filter and ids
+    std::set<uint32_t> expected;  // those of them that it sees
   };
 
   int Random(int end) { return static_cast<int>(random_() % static_cast<unsigned>(end)); }
@@ -61,21 +66,49 @@ class BankModelTest : public BankTest {
     EXPECT_EQ(result.num_deleted, num_known);
   }
 
+  Filter RandomFilter() {
+    const std::vector<std::string> filters = {"metadata.k = 1",     "metadata.k != 1",
+                                              "metadata.k:*",       "metadata.k >= 1",
+                                              "NOT metadata.k = 2", "id = \"d7\" OR metadata.k < 1",
+                                              "id != \"d7\"",       "metadata.other = \"x\""};
+    return *Filter::Parse(filters[static_cast<size_t>(Random(static_cast<int>(filters.size())))]);
+  }
+
+  void DeleteWhatMatches() {
+    const Filter filter = RandomFilter();
+    const size_t before = model_.size();
+    std::erase_if(model_, [&](const auto& entry) {
+      return filter.Matches(entry.first, entry.second.metadata);
+    });
+    const auto result = DeleteMatching(*bank_, filter);
+    ASSERT_TRUE(result.status.ok()) << result.status;
+    EXPECT_EQ(result.num_deleted, static_cast<int64_t>(before - model_.size()));
+    EXPECT_TRUE(result.unknown_ids.empty());
+  }
+
   // Pages of random size.
   void CompareLists() {
+    std::optional<Filter> filter;
+    if (Random(2) == 0) filter = RandomFilter();
     std::map<std::string, Document> listed;
     std::string after;
-    while (true) {
-      const auto page = bank_->List(after, 1 + Random(20), /*with_text=*/true);
+    do {
+      const int limit = 1 + Random(20);
+      const auto page = bank_->List(after, limit, /*with_text=*/true, filter ? &*filter : nullptr);
       ASSERT_TRUE(page.ok()) << page.status();
-      if (page->empty()) break;
-      for (const DocumentInfo& info : *page) {
+      ASSERT_LE(page->documents.size(), static_cast<size_t>(limit));
+      for (const DocumentInfo& info : page->documents) {
+        ASSERT_GT(info.id, after);
         listed[info.id] = {info.text, info.metadata, info.number};
-        after = info.id;
       }
-    }
-    ASSERT_EQ(listed.size(), model_.size());
-    for (const auto& [id, document] : model_) {
+      after = page->next_after_id;
+    } while (!after.empty());
+    std::map<std::string, Document> expected = model_;
+    std::erase_if(expected, [&](const auto& entry) {
+      return filter && !filter->Matches(entry.first, entry.second.metadata);
+    });
+    ASSERT_EQ(listed.size(), expected.size());
+    for (const auto& [id, document] : expected) {
       EXPECT_EQ(listed[id].text, document.text);
       EXPECT_EQ(listed[id].metadata, document.metadata);
       EXPECT_EQ(listed[id].number, document.number);
@@ -84,8 +117,21 @@ class BankModelTest : public BankTest {
 
   void StartQuery() {
     ASSERT_TRUE(Settles(*bank_));
-    Query query{bank_->Pin(), {}};
-    for (const auto& [id, document] : model_) query.texts[document.number] = document.text;
+    Query query{bank_->Pin(), {}, {}, {}};
+    std::optional<Filter> filter;
+    if (Random(2) == 0) filter = RandomFilter();
+    std::vector<std::string> ids;
+    for (int i = filter ? Random(20) : 1 + Random(20); i > 0; --i) {
+      ids.push_back(absl::StrCat("d", Random(50)));
+    }
+    query.selected = bank_->Select(filter ? &*filter : nullptr, ids);
+    for (const auto& [id, document] : model_) {
+      query.texts[document.number] = document.text;
+      const bool has_id = ids.empty() || std::find(ids.begin(), ids.end(), id) != ids.end();
+      if (has_id && (!filter || filter->Matches(id, document.metadata))) {
+        query.expected.insert(document.number);
+      }
+    }
     queries_.push_back(std::move(query));
     if (queries_.size() > 4) queries_.pop_front();
   }
@@ -99,6 +145,7 @@ class BankModelTest : public BankTest {
       for (const auto& [number, text] : query.texts) {
         ASSERT_TRUE(visible.contains(number));
         EXPECT_EQ(visible.at(number), ExpectedArrays(number, text));
+        EXPECT_EQ(query.selected.Contains(number), query.expected.contains(number));
         numbers.push_back(number);
       }
       const auto read = bank_->Read(numbers, *query.pin, /*with_text=*/true);
@@ -139,8 +186,10 @@ TEST_F(BankModelTest, RandomOperationsGiveWhatAMapGives) {
     const int what = Random(100);
     if (what < 65) {
       PutRandomDocument();
-    } else if (what < 90) {
+    } else if (what < 89) {
       DeleteRandomDocuments();
+    } else if (what < 90) {
+      DeleteWhatMatches();
     } else if (what < 94) {
       StartQuery();
     } else if (what < 96) {

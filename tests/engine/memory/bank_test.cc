@@ -389,17 +389,16 @@ TEST_F(BankTest, ListPagesThroughNewestVersionsInOrderOfIds) {
   ASSERT_TRUE(Delete(*bank_, {"c"}).status.ok());
   std::vector<std::string> ids;
   std::string after;
-  while (true) {
-    const auto page = bank_->List(after, 2, /*with_text=*/true);
+  do {
+    const auto page = bank_->List(after, 2, /*with_text=*/true, /*filter=*/nullptr);
     ASSERT_TRUE(page.ok()) << page.status();
-    if (page->empty()) break;
-    EXPECT_LE(page->size(), 2u);
-    for (const DocumentInfo& info : *page) {
+    EXPECT_LE(page->documents.size(), 2u);
+    for (const DocumentInfo& info : page->documents) {
       ids.push_back(info.id);
       EXPECT_EQ(info.text, info.id == "b" ? "newer" : absl::StrCat("text of ", info.id));
     }
-    after = ids.back();
-  }
+    after = page->next_after_id;
+  } while (!after.empty());
   EXPECT_THAT(ids, ElementsAre("a", "b", "d", "e"));
 }
 
@@ -479,7 +478,7 @@ TEST_F(BankTest, ManyCallersIngestAndDeleteAtTheSameTime) {
           EXPECT_EQ(Delete(*bank_, {id}).num_deleted, 1);
         }
         const auto pin = bank_->Pin();
-        EXPECT_TRUE(bank_->List("", 3, true).ok());
+        EXPECT_TRUE(bank_->List("", 3, true, nullptr).ok());
       }
     });
   }
@@ -506,8 +505,8 @@ TEST_F(BankTest, ShardsAreBalancedAndTheSameAfterEveryRestart) {
   Reopen();
   const auto shards_of = [&] {
     std::map<uint32_t, int> shards;
-    const auto documents = bank_->List("", 1000, false);
-    for (const DocumentInfo& info : *documents) shards[info.number] = info.shard;
+    const auto documents = bank_->List("", 1000, false, nullptr);
+    for (const DocumentInfo& info : documents->documents) shards[info.number] = info.shard;
     return shards;
   };
   const auto first = shards_of();

@@ -133,9 +133,9 @@ TEST_F(CatalogTest, ManyReadersAndAWriterAtTheSameTime) {
   for (int t = 0; t < 4; ++t) {
     readers.emplace_back([&] {
       for (int i = 0; i < 200; ++i) {
-        const auto page = catalog->ListAfter("", 1000, true);
+        const auto page = catalog->ListAfter("", 1000, true, nullptr);
         ASSERT_TRUE(page.ok()) << page.status();
-        for (const DocumentInfo& info : *page) ASSERT_EQ(info.text, "text of " + info.id);
+        for (const DocumentInfo& info : page->documents) ASSERT_EQ(info.text, "text of " + info.id);
       }
     });
   }
@@ -223,7 +223,7 @@ TEST_F(CatalogTest, ThePageNamesEveryTable) {
       },
       &statements, nullptr);
   sqlite3_close(database);
-  EXPECT_EQ(statements.size(), 5u);
+  EXPECT_EQ(statements.size(), 6u);
   for (const std::string& statement : statements) EXPECT_THAT(page, HasSubstr(statement));
 }
 

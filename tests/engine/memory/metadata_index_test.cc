@@ -17,11 +17,11 @@ namespace {
 class MetadataIndexTest : public testing::Test {
  protected:
   void Add(uint32_t number, Metadata metadata) {
-    index_.Add(number, metadata);
+    index_.Add(number, IdOf(number), metadata);
     documents_[number] = std::move(metadata);
   }
   void Remove(uint32_t number) {
-    index_.Remove(number, documents_[number]);
+    index_.Remove(number, IdOf(number), documents_[number]);
     documents_.erase(number);
   }
 
@@ -30,20 +30,16 @@ class MetadataIndexTest : public testing::Test {
   std::vector<uint32_t> Select(const std::string& text) {
     const auto filter = Filter::Parse(text);
     EXPECT_TRUE(filter.ok()) << filter.status();
-    const auto set =
-        index_.Select(*filter, [&](const std::string& id) -> absl::StatusOr<std::vector<uint32_t>> {
-          std::vector<uint32_t> numbers;
-          for (const auto& [number, metadata] : documents_) {
-            if (IdOf(number) == id) numbers.push_back(number);
-          }
-          return numbers;
-        });
-    EXPECT_TRUE(set.ok()) << set.status();
+    return NumbersOf(index_.Select(*filter));
+  }
+
+  // Of a set that may hold documents that are there.
+  std::vector<uint32_t> NumbersOf(const DocumentSet& set) {
     std::vector<uint32_t> numbers;
     for (const auto& [number, metadata] : documents_) {
-      if (set->Contains(number)) numbers.push_back(number);
+      if (set.Contains(number)) numbers.push_back(number);
     }
-    EXPECT_EQ(static_cast<int64_t>(numbers.size()), set->size()) << "a number nobody added";
+    EXPECT_EQ(static_cast<int64_t>(numbers.size()), set.size()) << "a number nobody added";
     return numbers;
   }
 
@@ -76,6 +72,18 @@ TEST_F(MetadataIndexTest, SelectsByValueRangeAndPresence) {
   EXPECT_THAT(Select("metadata.lang != \"en\""), ElementsAre(2));
   EXPECT_THAT(Select("metadata.owner:*"), IsEmpty());
   EXPECT_THAT(Select("id = \"doc-2\" OR metadata.lang = \"de\""), ElementsAre(2));
+}
+
+TEST_F(MetadataIndexTest, AnIdHasItsVersions) {
+  Add(1, {});
+  Add(1001, {});  // the same id
+  Add(2, {});
+  EXPECT_THAT(NumbersOf(index_.SelectIds({"doc-1", "doc-3", "doc-2", "doc-1"})),
+              ElementsAre(1, 2, 1001));
+  EXPECT_THAT(Select("id = \"doc-1\""), ElementsAre(1, 1001));
+  Remove(1);
+  EXPECT_THAT(Select("id = \"doc-1\""), ElementsAre(1001));
+  EXPECT_THAT(NumbersOf(index_.SelectIds({})), IsEmpty());
 }
 
 TEST_F(MetadataIndexTest, WhatIsRemovedLeavesNothing) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
 #include <thread>
@@ -38,12 +39,15 @@ class ShardsOnly : public Bank {
   BankStats Stats() const override { return {}; }
   void Ingest(DocumentInput, IngestMode, AcknowledgeAt, IngestDone) override {}
   void Delete(std::vector<std::string>, DeleteDone) override {}
+  void DeleteMatching(Filter, DeleteDone) override {}
   absl::StatusOr<DocumentInfo> Get(const std::string&, bool) const override {
     return absl::NotFoundError("");
   }
-  absl::StatusOr<std::vector<DocumentInfo>> List(const std::string&, int64_t, bool) const override {
-    return std::vector<DocumentInfo>();
+  absl::StatusOr<DocumentPage> List(const std::string&, int64_t, bool,
+                                    const Filter*) const override {
+    return DocumentPage();
   }
+  DocumentSet Select(const Filter*, absl::Span<const std::string>) const override { return {}; }
   absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t>, const BankPin&,
                                                  bool) const override {
     return std::vector<DocumentInfo>();
@@ -135,6 +139,7 @@ struct ModelQuery {
   int rank = 0, layer = 0;
   uint64_t revision = 0;
   std::vector<float> rows;
+  std::optional<std::set<uint32_t>> filter;
 };
 
 std::vector<kernels::ScoredDocument> BruteForce(const std::vector<ModelDocument>& documents,
@@ -143,6 +148,7 @@ std::vector<kernels::ScoredDocument> BruteForce(const std::vector<ModelDocument>
   for (const ModelDocument& document : documents) {
     if (query.revision < document.from || query.revision >= document.to || query.rows.empty())
       continue;
+    if (query.filter && !query.filter->contains(document.number)) continue;
     float best = -1e9f;
     for (const std::vector<float>& key : document.keys[query.layer]) {
       for (size_t row = 0; row < query.rows.size(); row += kWidth) {
@@ -158,6 +164,18 @@ std::vector<kernels::ScoredDocument> BruteForce(const std::vector<ModelDocument>
   return scored;
 }
 
+// None, or some of the documents and some numbers that nobody has.
+std::optional<std::set<uint32_t>> RandomFilter(std::mt19937* random,
+                                               const std::vector<ModelDocument>& documents) {
+  if ((*random)() % 2 == 0) return std::nullopt;
+  std::set<uint32_t> numbers = {static_cast<uint32_t>((*random)() % 100'000)};
+  const unsigned one_in = 1 + (*random)() % 8;
+  for (const ModelDocument& document : documents) {
+    if ((*random)() % one_in == 0) numbers.insert(document.number);
+  }
+  return numbers;
+}
+
 // Runs one stage on all ranks; [query] selections.
 std::vector<Selection> RouteAll(const ModelConfig& config, const std::vector<const Bank*>& banks,
                                 int num_ranks, const std::vector<ModelQuery>& queries,
@@ -170,11 +188,18 @@ std::vector<Selection> RouteAll(const ModelConfig& config, const std::vector<con
   std::vector<Selection> selections(queries.size());
   std::vector<absl::Status> statuses(queries.size());
   std::vector<absl::Duration> times(queries.size());
+  std::vector<DocumentSet> filters(queries.size());
+  std::vector<kernels::NumberSet> views(queries.size());
   std::vector<RoutePoint> points;
   for (size_t i = 0; i < queries.size(); ++i) {
+    if (queries[i].filter) {
+      for (const uint32_t number : *queries[i].filter) filters[i].Insert(number);
+      views[i] = filters[i].view();
+    }
     points.push_back({.rank = queries[i].rank % num_ranks,
                       .bank = banks[bank_of[i]],
                       .revision = queries[i].revision,
+                      .filter = queries[i].filter ? &views[i] : nullptr,
                       .msa_index = queries[i].layer,
                       .num_rows = static_cast<int64_t>(queries[i].rows.size()) / kWidth,
                       .router_query = queries[i].rows.data(),
@@ -212,7 +237,8 @@ TEST(Router, AnyNumberOfShardsSelectsWhatBruteForceSelects) {
       queries.push_back({.rank = static_cast<int>(random() % 5),
                          .layer = static_cast<int>(random() % kLayers),
                          .revision = random() % 6,
-                         .rows = SmallIntegers(&random, rows * kWidth, 1)});
+                         .rows = SmallIntegers(&random, rows * kWidth, 1),
+                         .filter = RandomFilter(&random, random() % 2 == 0 ? documents : others)});
       bank_of.push_back(random() % 2);
     }
     for (const int shards : {1, 2, 3, 5}) {
