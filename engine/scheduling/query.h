@@ -54,6 +54,7 @@ struct Query {
   std::unique_ptr<TokenSource> token_source;
   RoundPrompt prompt;  // of the round that waits or runs
   int round = 0;
+  int num_started_rounds = 0;
   bool started = false;    // left the queue once
   absl::Status assembled;  // kAssembling: how it went
   Interleave::Action assembled_action = Interleave::Action::kExpand;

@@ -106,6 +106,7 @@ bool QueryRunner::TryStartRound(const std::shared_ptr<Query>& query) {
   }
   if (!team_->rank(best).pool().Reserve(pages)) return false;
   query->rank = best;
+  query->num_started_rounds = query->round + 1;
   query->kv.local.resize(static_cast<size_t>(config_->num_layers));
   query->kv.memory.resize(config_->msa_layers.size());
   query->kv.reserved_pages = pages;
@@ -314,7 +315,7 @@ void QueryRunner::Fail(const std::shared_ptr<Query>& query, absl::Status status)
   ReleasePages(query.get());
   query->timings.total = clock_->Monotonic() - query->arrival;
   observer_->RequestFinished(
-      status, query->timings, query->started ? query->round + 1 : 0, query->prompt_tokens,
+      status, query->timings, query->num_started_rounds, query->prompt_tokens,
       query->interleave == nullptr ? 0 : query->interleave->num_generated_tokens());
   if (query->events != nullptr) {
     query->events->Close(std::move(status));
