@@ -68,17 +68,6 @@ void ManualClock::Advance(absl::Duration by) {
   passed_ += by;
 }
 
-void Gate::Open() {
-  std::lock_guard lock(mutex_);
-  open_ = true;
-  changed_.notify_all();
-}
-
-void Gate::Wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return open_; });
-}
-
 CitableBank::CitableBank(const MemoryGeometry& geometry, int num_shards) {
   for (int s = 0; s < num_shards; ++s) shards_.push_back(std::make_unique<Shard>(geometry));
 }
@@ -86,16 +75,6 @@ CitableBank::CitableBank(const MemoryGeometry& geometry, int num_shards) {
 void CitableBank::HoldReads(Gate* reached, Gate* until) {
   until_ = until;
   reached_ = reached;
-}
-
-absl::StatusOr<DocumentInfo> CitableBank::Get(const std::string& /*id*/, bool /*with_text*/) const {
-  return absl::NotFoundError("");
-}
-
-absl::StatusOr<std::vector<DocumentInfo>> CitableBank::List(const std::string& /*after_id*/,
-                                                            int64_t /*limit*/,
-                                                            bool /*with_text*/) const {
-  return std::vector<DocumentInfo>();
 }
 
 absl::StatusOr<std::vector<DocumentInfo>> CitableBank::Read(absl::Span<const uint32_t> numbers,

@@ -15,6 +15,7 @@
 #include "engine/model/weights.h"
 #include "engine/scheduling/scheduler.h"
 #include "kernels/core/thread_pool.h"
+#include "tests/engine/gate.h"
 
 namespace msa::engine {
 
@@ -30,18 +31,6 @@ class ManualClock : public Clock {
   absl::Duration passed_ = absl::Hours(1);
 };
 
-// Closed until it is opened, once.
-class Gate {
- public:
-  void Open();
-  void Wait();
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool open_ = false;
-};
-
 // A bank that routes to nothing, but has a text for every number that is cited. Reading one can be
 // held, which keeps the query that cites in its assembly.
 class CitableBank : public Bank {
@@ -54,12 +43,18 @@ class CitableBank : public Bank {
   BankStats Stats() const override { return {}; }
   void Ingest(DocumentInput, IngestMode, AcknowledgeAt, IngestDone) override {}
   void Delete(std::vector<std::string>, DeleteDone) override {}
-  absl::StatusOr<DocumentInfo> Get(const std::string& id, bool with_text) const override;
-  absl::StatusOr<std::vector<DocumentInfo>> List(const std::string& after_id, int64_t limit,
-                                                 bool with_text) const override;
+  void DeleteMatching(Filter, DeleteDone) override {}
+  absl::StatusOr<DocumentInfo> Get(const std::string&, bool) const override {
+    return absl::NotFoundError("");
+  }
+  absl::StatusOr<DocumentPage> List(const std::string&, int64_t, bool,
+                                    const Filter*) const override {
+    return DocumentPage();
+  }
   absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t> numbers,
                                                  const BankPin& pin, bool with_text) const override;
   std::unique_ptr<BankPin> Pin() override;
+  DocumentSet Select(const Filter*, absl::Span<const std::string>) const override { return {}; }
   int num_shards() const override { return static_cast<int>(shards_.size()); }
   const Shard& shard(int rank) const override { return *shards_[static_cast<size_t>(rank)]; }
 
