@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,6 +33,20 @@ Result Await(Start start) {
   std::unique_lock lock(mutex);
   changed.wait(lock, [&] { return result.has_value(); });
   return *std::move(result);
+}
+
+std::string FingerprintOf(const std::vector<LayerSelection>& layers) {
+  std::string text;
+  for (const LayerSelection& layer : layers) {
+    absl::StrAppend(&text, "\nlayer ", layer.layer, ":");
+    for (size_t i = 0; i < layer.numbers.size(); ++i) {
+      char score[32];
+      std::snprintf(score, sizeof(score), " %u:%a", layer.numbers[i],
+                    static_cast<double>(layer.scores[i]));
+      text += score;
+    }
+  }
+  return text;
 }
 
 }  // namespace
@@ -65,6 +80,22 @@ std::vector<SampleQuestion> SampleQuestions() {
   return questions;
 }
 
+std::vector<DocumentInput> SampleDocumentsFor(const std::vector<SampleQuestion>& questions,
+                                              size_t most) {
+  std::set<std::string> sources;
+  for (const SampleQuestion& question : questions)
+    sources.insert(question.sources.begin(), question.sources.end());
+  std::vector<DocumentInput> documents;
+  size_t others = most - sources.size();
+  for (DocumentInput& document : SampleDocuments(SIZE_MAX)) {
+    const bool is_source = sources.contains(document.id);
+    if (!is_source && others == 0) continue;
+    if (!is_source) --others;
+    documents.push_back(std::move(document));
+  }
+  return documents;
+}
+
 TemporaryDirectory::TemporaryDirectory() {
   std::string name = (std::filesystem::temp_directory_path() / "msa_engine_test_XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) std::abort();
@@ -75,17 +106,7 @@ TemporaryDirectory::~TemporaryDirectory() { std::filesystem::remove_all(path_); 
 
 std::string Outcome::Fingerprint() const {
   std::string text = status.ToString();
-  for (const RoundEvent& round : rounds) {
-    for (const LayerSelection& layer : round.layers) {
-      absl::StrAppend(&text, "\nlayer ", layer.layer, ":");
-      for (size_t i = 0; i < layer.numbers.size(); ++i) {
-        char score[32];
-        std::snprintf(score, sizeof(score), " %u:%a", layer.numbers[i],
-                      static_cast<double>(layer.scores[i]));
-        text += score;
-      }
-    }
-  }
+  for (const RoundEvent& round : rounds) text += FingerprintOf(round.layers);
   absl::StrAppend(&text, "\n", retrieval_text, "\n", answer_text, "\n", finished.answer, "\n",
                   static_cast<int>(finished.reason), " ", finished.num_rounds, " ",
                   finished.generated_tokens);
@@ -148,6 +169,40 @@ void AsyncQuestion::WaitForEvents(size_t count) {
   }
 }
 
+AsyncRetrieval::AsyncRetrieval(Engine* engine, RetrieveRequest request) {
+  const auto done = [this](absl::StatusOr<RetrieveResult> result) {
+    std::lock_guard lock(mutex_);
+    result_ = std::move(result);
+    changed_.notify_all();
+  };
+  absl::StatusOr<std::unique_ptr<RequestHandle>> handle =
+      engine->Retrieve(std::move(request), done);
+  if (handle.ok()) {
+    handle_ = *std::move(handle);
+  } else {
+    done(handle.status());
+  }
+}
+
+AsyncRetrieval::~AsyncRetrieval() {
+  if (handle_ != nullptr) handle_->Cancel();
+  Wait();
+}
+
+const absl::StatusOr<RetrieveResult>& AsyncRetrieval::Wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return result_.has_value(); });
+  return *result_;
+}
+
+std::string FingerprintOf(const absl::StatusOr<RetrieveResult>& result) {
+  if (!result.ok()) return result.status().ToString();
+  std::string text = absl::StrCat(result->prompt_tokens);
+  for (const RoutedDocument& hit : result->hits)
+    absl::StrAppend(&text, " ", hit.number, hit.id, hit.text);
+  return text + FingerprintOf(result->layers);
+}
+
 EngineOptions NeedleOptions(const std::string& data_dir, int num_shards) {
   EngineOptions options;
   options.model_dir = NeedleCheckpoint();
@@ -200,23 +255,20 @@ GenerateRequest Request(const std::string& bank, const std::string& question) {
   return request;
 }
 
+RetrieveRequest Retrieval(const std::string& bank, const std::string& question) {
+  RetrieveRequest request;
+  request.bank = bank;
+  request.question = question;
+  request.explain_layers = true;
+  return request;
+}
+
 Outcome Ask(Engine* engine, GenerateRequest request) {
   return AsyncQuestion(engine, std::move(request)).Wait();
 }
 
 absl::StatusOr<RetrieveResult> RetrieveAndWait(Engine* engine, RetrieveRequest request) {
-  std::unique_ptr<RequestHandle> handle;
-  return Await<absl::StatusOr<RetrieveResult>>([&](auto done) {
-    auto shared = std::make_shared<decltype(done)>(std::move(done));
-    auto started = engine->Retrieve(
-        std::move(request),
-        [shared](absl::StatusOr<RetrieveResult> result) { (*shared)(std::move(result)); });
-    if (started.ok()) {
-      handle = *std::move(started);
-    } else {
-      (*shared)(started.status());
-    }
-  });
+  return AsyncRetrieval(engine, std::move(request)).Wait();
 }
 
 }  // namespace msa::engine

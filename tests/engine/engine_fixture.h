@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,23 @@ struct SampleQuestion {
 };
 std::vector<DocumentInput> SampleDocuments(size_t most);
 std::vector<SampleQuestion> SampleQuestions();
+// The sources of `questions` and other sample documents, `most` in all, in the samples' order.
+std::vector<DocumentInput> SampleDocumentsFor(const std::vector<SampleQuestion>& questions,
+                                              size_t most);
+
+// How much of something a test takes. Under the thread sanitizer a step is some tens of times
+// slower: there it takes as little as still shows what it is to show.
+#ifdef __SANITIZE_THREAD__
+template <class T>
+constexpr T Sized(T /*usual*/, T under_thread_sanitizer) {
+  return under_thread_sanitizer;
+}
+#else
+template <class T>
+constexpr T Sized(T usual, T /*under_thread_sanitizer*/) {
+  return usual;
+}
+#endif
 
 // A directory that is removed with the object.
 class TemporaryDirectory {
@@ -68,6 +86,23 @@ class AsyncQuestion {
   std::unique_ptr<GenerateStream> stream_;
 };
 
+// A retrieval on its way. Destroying it cancels, and waits.
+class AsyncRetrieval {
+ public:
+  AsyncRetrieval(Engine* engine, RetrieveRequest request);
+  ~AsyncRetrieval();
+  const absl::StatusOr<RetrieveResult>& Wait();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<absl::StatusOr<RetrieveResult>> result_;
+  std::unique_ptr<RequestHandle> handle_;
+};
+
+// Hits and layers with scores: equal for equal runs, bit for bit.
+std::string FingerprintOf(const absl::StatusOr<RetrieveResult>& result);
+
 EngineOptions NeedleOptions(const std::string& data_dir, int num_shards);
 std::unique_ptr<Engine> OpenOrDie(const EngineOptions& options);
 
@@ -77,6 +112,7 @@ IngestResult IngestOne(Bank* bank, DocumentInput document, IngestMode mode, Ackn
 Bank::DeleteResult DeleteAndWait(Bank* bank, std::vector<std::string> ids);
 
 GenerateRequest Request(const std::string& bank, const std::string& question);
+RetrieveRequest Retrieval(const std::string& bank, const std::string& question);
 Outcome Ask(Engine* engine, GenerateRequest request);
 absl::StatusOr<RetrieveResult> RetrieveAndWait(Engine* engine, RetrieveRequest request);
 
