@@ -34,9 +34,11 @@ class EngineTest : public testing::Test {
 
 TEST_F(EngineTest, AnswersSampleQuestionsFromTheirSources) {
   Open();
-  IngestAll(bank_.get(), SampleDocuments(2000));
+  std::vector<SampleQuestion> samples = SampleQuestions();
+  samples.resize(Sized(samples.size(), size_t{6}));
+  IngestAll(bank_.get(), SampleDocumentsFor(samples, Sized(2000, 100)));
   int right = 0, cited = 0, asked = 0;
-  for (const SampleQuestion& sample : SampleQuestions()) {
+  for (const SampleQuestion& sample : samples) {
     const Outcome outcome = Ask(engine_.get(), Request("needles", sample.question));
     ASSERT_TRUE(outcome.status.ok()) << outcome.status;
     ++asked;
@@ -53,9 +55,9 @@ TEST_F(EngineTest, AnswersSampleQuestionsFromTheirSources) {
 
 TEST_F(EngineTest, EventsComeInOrderAndEndWithFinished) {
   Open();
-  IngestAll(bank_.get(), SampleDocuments(2000));
   for (const SampleQuestion& sample : SampleQuestions()) {
     if (sample.hops != 2) continue;
+    IngestAll(bank_.get(), SampleDocumentsFor({sample}, Sized(400, 60)));
     const Outcome outcome = Ask(engine_.get(), Request("needles", sample.question));
     ASSERT_TRUE(outcome.status.ok());
     ASSERT_TRUE(std::holds_alternative<StartedEvent>(outcome.events.front()));
@@ -83,7 +85,7 @@ TEST_F(EngineTest, EventsComeInOrderAndEndWithFinished) {
 
 TEST_F(EngineTest, RetrieveReportsTheUnionOfTheLayers) {
   Open();
-  IngestAll(bank_.get(), SampleDocuments(200));
+  IngestAll(bank_.get(), SampleDocuments(Sized(200, 60)));
   RetrieveRequest request;
   request.bank = "needles";
   request.question = SampleQuestions()[0].question;

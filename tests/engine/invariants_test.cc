@@ -1,8 +1,10 @@
-// The invariants of docs/architecture.md, through the whole engine on the bundled model. A short
-// form runs always; MSA_LONG_TESTS=1 runs 200 queries in five mixes for every number of shards and
-// dtype.
+// The invariants of docs/architecture.md, through the whole engine on the bundled model; that of the
+// banks is in bank_isolation_test.cc. A short form runs always; MSA_LONG_TESTS=1 runs 200 queries
+// in five mixes for every number of shards and dtype.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -66,75 +68,134 @@ std::unique_ptr<Engine> OpenWith(const std::string& data_dir, int shards,
   return OpenOrDie(options);
 }
 
-// All queries in a random order and concurrency, with others coming and going: documents being
-// ingested into another bank, cancelled queries. Returns the fingerprints by query.
-std::vector<std::string> RunMix(Engine* engine, const std::vector<GenerateRequest>& queries,
-                                uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<size_t> order(queries.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::shuffle(order.begin(), order.end(), random);
-  const std::shared_ptr<Bank> other = *engine->CreateBank(absl::StrCat("other-", seed), {});
-  std::vector<DocumentInput> company = SampleDocuments(200);
-  std::atomic<int> ingested{0};
-  std::vector<std::string> fingerprints(queries.size());
-  std::map<size_t, std::unique_ptr<AsyncQuestion>> running;
-  std::vector<std::unique_ptr<AsyncQuestion>> cancelled;
-  size_t most = 1 + random() % 12, next_document = 0;
-  const auto reap = [&](size_t down_to) {
-    while (running.size() > down_to) {
-      auto it = running.begin();
-      std::advance(it, static_cast<long>(random() % running.size()));
-      fingerprints[it->first] = it->second->Wait().Fingerprint();
-      running.erase(it);
-    }
-  };
-  for (const size_t i : order) {
-    if (random() % 8 == 0) most = 1 + random() % 12;
-    reap(most - 1);
-    running[i] = std::make_unique<AsyncQuestion>(engine, queries[i]);
-    if (random() % 4 == 0) {
-      cancelled.push_back(
-          std::make_unique<AsyncQuestion>(engine, queries[random() % queries.size()]));
-      if (random() % 2 == 0) cancelled.back()->WaitForEvents(1 + random() % 4);
-      cancelled.back()->Cancel();
-    }
-    if (next_document < company.size() && random() % 2 == 0) {
-      other->Ingest(company[next_document++], IngestMode::kInsert, AcknowledgeAt::kActive,
-                    [&](IngestResult) { ++ingested; });
-    }
+// What came of the queries, and of a retrieval with the same question; by query.
+struct Fingerprints {
+  std::vector<std::string> answers;
+  std::vector<std::string> retrievals;
+};
+
+Fingerprints RunAlone(Engine* engine, const std::vector<GenerateRequest>& queries) {
+  Fingerprints alone;
+  for (const GenerateRequest& query : queries) {
+    const Outcome answer = Ask(engine, query);
+    EXPECT_TRUE(answer.status.ok()) << answer.status;
+    alone.answers.push_back(answer.Fingerprint());
+    const absl::StatusOr<RetrieveResult> retrieval =
+        RetrieveAndWait(engine, Retrieval(query.bank, query.question));
+    EXPECT_TRUE(retrieval.ok()) << retrieval.status();
+    alone.retrievals.push_back(FingerprintOf(retrieval));
   }
-  reap(0);
-  cancelled.clear();
-  while (static_cast<size_t>(ingested.load()) < next_document)
-    absl::SleepFor(absl::Milliseconds(1));
-  EXPECT_TRUE(engine->DeleteBank(absl::StrCat("other-", seed), /*force=*/true).ok());
-  return fingerprints;
+  return alone;
 }
 
+// All queries in a random order and concurrency, with others coming and going: retrievals,
+// documents being ingested into another bank, cancelled queries.
+class Mix {
+ public:
+  Mix(Engine* engine, const std::vector<GenerateRequest>& queries, uint32_t seed)
+      : engine_(engine),
+        queries_(queries),
+        random_(seed),
+        other_name_(absl::StrCat("other-", seed)),
+        other_(*engine->CreateBank(other_name_, {})) {}
+
+  // Retrievals that were left out are empty.
+  Fingerprints Run() {
+    fingerprints_ = {.answers = std::vector<std::string>(queries_.size()),
+                     .retrievals = std::vector<std::string>(queries_.size())};
+    std::vector<size_t> order(queries_.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::shuffle(order.begin(), order.end(), random_);
+    size_t most = 1 + Random(12);
+    for (const size_t i : order) {
+      if (Random(8) == 0) most = 1 + Random(12);
+      Reap(most - 1);
+      running_[i] = std::make_unique<AsyncQuestion>(engine_, queries_[i]);
+      if (Random(3) == 0) Retrieve(i);
+      if (Random(4) == 0) AskAndCancel();
+      if (Random(2) == 0) IngestElsewhere();
+    }
+    Finish();
+    return std::move(fingerprints_);
+  }
+
+ private:
+  size_t Random(size_t end) { return random_() % end; }
+
+  void Reap(size_t down_to) {
+    while (running_.size() > down_to) {
+      auto it = running_.begin();
+      std::advance(it, static_cast<long>(Random(running_.size())));
+      fingerprints_.answers[it->first] = it->second->Wait().Fingerprint();
+      running_.erase(it);
+    }
+  }
+
+  void Retrieve(size_t i) {
+    retrievals_[i] = std::make_unique<AsyncRetrieval>(
+        engine_, Retrieval(queries_[i].bank, queries_[i].question));
+  }
+
+  void AskAndCancel() {
+    cancelled_.push_back(
+        std::make_unique<AsyncQuestion>(engine_, queries_[Random(queries_.size())]));
+    if (Random(2) == 0) cancelled_.back()->WaitForEvents(1 + Random(4));
+    cancelled_.back()->Cancel();
+  }
+
+  void IngestElsewhere() {
+    if (num_sent_ == company_.size()) return;
+    other_->Ingest(company_[num_sent_++], IngestMode::kInsert, AcknowledgeAt::kActive,
+                   [this](IngestResult) { ++num_ingested_; });
+  }
+
+  void Finish() {
+    Reap(0);
+    for (const auto& [i, retrieval] : retrievals_)
+      fingerprints_.retrievals[i] = FingerprintOf(retrieval->Wait());
+    cancelled_.clear();
+    while (num_ingested_.load() < num_sent_) absl::SleepFor(absl::Milliseconds(1));
+    EXPECT_TRUE(engine_->DeleteBank(other_name_, /*force=*/true).ok());
+  }
+
+  Engine* const engine_;
+  const std::vector<GenerateRequest>& queries_;
+  std::mt19937 random_;
+  const std::string other_name_;
+  const std::shared_ptr<Bank> other_;
+  const std::vector<DocumentInput> company_ = SampleDocuments(200);
+  size_t num_sent_ = 0;
+  std::atomic<size_t> num_ingested_{0};
+  Fingerprints fingerprints_;
+  std::map<size_t, std::unique_ptr<AsyncQuestion>> running_;
+  std::map<size_t, std::unique_ptr<AsyncRetrieval>> retrievals_;
+  std::vector<std::unique_ptr<AsyncQuestion>> cancelled_;
+};
+
 void ExpectShardsAndMixesChangeNothing(const Precision& precision) {
-  const size_t num_queries = LongTests() ? 200 : 24;
+  const size_t num_queries = LongTests() ? 200 : Sized(22, 8);
   const uint32_t num_mixes = LongTests() ? 5 : 2;
+  const std::vector<int> all_shards = Sized(std::vector{1, 2, 3, 5}, std::vector{1, 3});
   const std::vector<GenerateRequest> queries = Queries(num_queries);
-  std::vector<std::string> expected;
-  for (const int shards : {1, 2, 3, 5}) {
+  Fingerprints alone;
+  for (const int shards : all_shards) {
     SCOPED_TRACE(absl::StrCat(shards, " shards, ", precision.name));
     TemporaryDirectory directory;
     std::unique_ptr<Engine> engine = OpenWith(directory.path(), shards, precision);
-    IngestAll(engine->CreateBank("needles", {})->get(), SampleDocuments(400));
-    if (expected.empty()) {
-      for (const GenerateRequest& query : queries) {
-        const Outcome alone = Ask(engine.get(), query);
-        ASSERT_TRUE(alone.status.ok()) << alone.status;
-        expected.push_back(alone.Fingerprint());
-      }
-    }
+    IngestAll(engine->CreateBank("needles", {})->get(), SampleDocuments(Sized(400, 60)));
+    if (alone.answers.empty()) alone = RunAlone(engine.get(), queries);
+    size_t num_retrievals = 0;
     for (uint32_t mix = 0; mix < num_mixes; ++mix) {
-      const std::vector<std::string> mixed = RunMix(engine.get(), queries, mix);
+      const Fingerprints mixed = Mix(engine.get(), queries, mix).Run();
       for (size_t i = 0; i < queries.size(); ++i) {
-        EXPECT_EQ(mixed[i], expected[i]) << queries[i].question << " in mix " << mix;
+        EXPECT_EQ(mixed.answers[i], alone.answers[i]) << queries[i].question << " in mix " << mix;
+        if (mixed.retrievals[i].empty()) continue;
+        ++num_retrievals;
+        EXPECT_EQ(mixed.retrievals[i], alone.retrievals[i])
+            << queries[i].question << " in mix " << mix;
       }
     }
+    EXPECT_GT(num_retrievals, 0u);
     EXPECT_EQ(engine->memory_usage().kv_pages, 0) << "every page is given back";
   }
 }
@@ -171,7 +232,7 @@ std::vector<std::byte> StoredBytes(const Bank& bank, uint32_t number, int num_la
 
 TEST(Invariants, ADocumentsEncodingDoesNotDependOnItsCompany) {
   for (const Precision& precision : {kF32, kBF16}) {
-    std::vector<DocumentInput> documents = SampleDocuments(60);
+    std::vector<DocumentInput> documents = SampleDocuments(Sized(60, 20));
     std::string longest;
     for (const DocumentInput& document : documents) longest += document.text + " ";
     documents.push_back({.id = "long", .text = longest, .metadata = {}, .number = {}});
@@ -215,9 +276,9 @@ TEST(Invariants, AQuerySeesTheRevisionItStartedWith) {
   options.max_running = 1;
   const std::unique_ptr<Engine> engine = OpenOrDie(options);
   const std::shared_ptr<Bank> bank = *engine->CreateBank("needles", {});
-  IngestAll(bank.get(), SampleDocuments(2000));
   const SampleQuestion sample = SampleQuestions()[0];
   ASSERT_EQ(sample.hops, 1);
+  IngestAll(bank.get(), SampleDocumentsFor({sample}, Sized(500, 60)));
   const Outcome before = Ask(engine.get(), Request("needles", sample.question));
   ASSERT_TRUE(before.status.ok()) << before.status;
   // Some queries are already admitted (and one is running) when the document goes.
@@ -245,29 +306,18 @@ TEST(Invariants, AQuerySeesTheRevisionItStartedWith) {
 TEST(Invariants, ReopeningGivesTheSameAnswers) {
   TemporaryDirectory directory;
   std::vector<std::string> before;
-  const std::vector<GenerateRequest> queries = Queries(10);
+  const std::vector<GenerateRequest> queries = Queries(Sized(10, 4));
   for (const int shards : {2, 2, 3}) {
     const std::unique_ptr<Engine> engine = OpenOrDie(NeedleOptions(directory.path(), shards));
-    if (before.empty()) IngestAll(engine->CreateBank("needles", {})->get(), SampleDocuments(300));
+    if (before.empty()) {
+      IngestAll(engine->CreateBank("needles", {})->get(), SampleDocuments(Sized(300, 60)));
+    }
     std::vector<std::string> now;
     for (const GenerateRequest& query : queries)
       now.push_back(Ask(engine.get(), query).Fingerprint());
     if (before.empty()) before = now;
     EXPECT_EQ(now, before) << shards << " shards";
   }
-}
-
-TEST(Invariants, BanksDoNotSeeEachOther) {
-  TemporaryDirectory directory;
-  const std::unique_ptr<Engine> engine = OpenOrDie(NeedleOptions(directory.path(), 2));
-  std::vector<DocumentInput> documents = SampleDocuments(100);
-  IngestAll(engine->CreateBank("full", {})->get(), documents);
-  ASSERT_TRUE(engine->CreateBank("empty", {}).ok());
-  const Outcome outcome = Ask(engine.get(), Request("empty", SampleQuestions()[0].question));
-  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
-  EXPECT_TRUE(outcome.finished.without_memory);
-  EXPECT_TRUE(outcome.finished.sources.empty());
-  for (const RoundEvent& round : outcome.rounds) EXPECT_TRUE(round.documents.empty());
 }
 
 }  // namespace
