@@ -32,9 +32,10 @@ struct EngineOptions {
   int64_t max_question_bytes = int64_t{64} << 10;
   int64_t kv_memory_bytes = int64_t{1} << 30;  // pages of all ranks
   // Activations of prompts in work, and as much again of documents in work; one prompt or document
-  // that needs more than this is worked on alone.
+  // that needs more than this is worked on alone. Each rank has scratch of its own beside it, which
+  // does not grow with prompts or documents, but for the router queries of a step.
   int64_t activation_bytes = int64_t{256} << 20;
-  int64_t router_key_memory_bytes = int64_t{8} << 30;  // of all banks
+  int64_t router_key_memory_bytes = int64_t{8} << 30;  // of all banks, with ids and metadata
   int64_t max_document_bytes = int64_t{4} << 20;
   absl::Duration slice_time =
       absl::Milliseconds(20);  // one step's prefill and encoding work aims at this

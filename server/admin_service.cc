@@ -59,7 +59,7 @@ void FillLimits(const engine::EngineInfo& info, const ServerOptions::Limits& lim
   out->set_max_running(info.options.max_running);
   out->set_max_queued_requests(info.options.max_queued_requests);
   out->set_max_page_size(kMaxPageSize);
-  out->set_max_delete_ids(kMaxDocumentIds);
+  out->set_max_document_ids(kMaxDocumentIds);
   out->set_max_filter_bytes(engine::kMaxFilterBytes);
 }
 

@@ -16,7 +16,7 @@ constexpr int64_t kTextsAtATime = 8;
 
 absl::Status ListPage(const engine::Bank& bank, const v1::ListDocumentsRequest& request,
                       int64_t page_size, v1::ListDocumentsResponse* response) {
-  MSA_ASSIGN_OR_RETURN(std::string after_id, ParsePageToken(request.bank(), request.page_token()));
+  MSA_ASSIGN_OR_RETURN(std::string after_id, ParsePageToken(request));
   std::optional<engine::Filter> filter;
   if (!request.filter().empty()) {
     MSA_ASSIGN_OR_RETURN(filter, engine::Filter::Parse(request.filter()));
@@ -40,9 +40,10 @@ absl::Status ListPage(const engine::Bank& bank, const v1::ListDocumentsRequest& 
     const bool is_whole = taken == page.documents.size();
     if (is_whole && page.next_after_id.empty()) return absl::OkStatus();
     if (is_whole) after_id = page.next_after_id;
-    // A filter that passed over many documents ends the page too, so that a call stays short.
-    if (is_full || (filter && page.documents.empty())) {
-      response->set_next_page_token(MakePageToken(request.bank(), after_id));
+    // A bank that has passed over many documents ends the page too, so that a call stays short.
+    const bool is_tired = is_whole && static_cast<int64_t>(page.documents.size()) < wanted;
+    if (is_full || is_tired) {
+      response->set_next_page_token(MakePageToken(request, after_id));
       return absl::OkStatus();
     }
   }

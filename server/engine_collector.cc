@@ -104,6 +104,8 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
            static_cast<double>(usage.kv_pages_limit));
   AddValue(&limit, {{"tier", "dram"}, {"kind", "router_keys"}},
            static_cast<double>(engine_->info().options.router_key_memory_bytes));
+  AddValue(&limit, {{"tier", "dram"}, {"kind", "activations"}},
+           2 * static_cast<double>(engine_->info().options.activation_bytes));
   families.push_back(std::move(limit));
   return families;
 }

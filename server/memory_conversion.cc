@@ -4,13 +4,17 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "engine/memory/checksum.h"
 #include "server/request_validation.h"
 #include "server/status_conversion.h"
 
 namespace msa::server {
 namespace {
 
-constexpr char kTokenStart[] = "1\n";  // the version of the format
+// The version of the format, and what the token belongs to. Bank names have no line breaks.
+std::string TokenStart(const v1::ListDocumentsRequest& request) {
+  return absl::StrCat("2\n", request.bank(), "\n", engine::Checksum(request.filter()), "\n");
+}
 
 void ToProto(const engine::MetadataValue& value, v1::MetadataValue* out) {
   if (const auto* text = std::get_if<std::string>(&value)) out->set_string_value(*text);
@@ -94,21 +98,21 @@ v1::DocumentState ToProto(engine::DocumentState state) {
   return v1::DOCUMENT_STATE_UNSPECIFIED;
 }
 
-std::string MakePageToken(const std::string& bank, const std::string& after_id) {
+std::string MakePageToken(const v1::ListDocumentsRequest& request, const std::string& after_id) {
   std::string token;
-  absl::WebSafeBase64Escape(absl::StrCat(kTokenStart, bank, "\n", after_id), &token);
+  absl::WebSafeBase64Escape(absl::StrCat(TokenStart(request), after_id), &token);
   return token;
 }
 
-absl::StatusOr<std::string> ParsePageToken(const std::string& bank, const std::string& token) {
-  if (token.empty()) return std::string();
+absl::StatusOr<std::string> ParsePageToken(const v1::ListDocumentsRequest& request) {
+  if (request.page_token().empty()) return std::string();
   std::string plain;
-  const std::string start = absl::StrCat(kTokenStart, bank, "\n");
-  if (!absl::WebSafeBase64Unescape(token, &plain) || !plain.starts_with(start) ||
+  const std::string start = TokenStart(request);
+  if (!absl::WebSafeBase64Unescape(request.page_token(), &plain) || !plain.starts_with(start) ||
       plain.size() == start.size()) {
-    return InvalidField(
-        "page_token", "INVALID_PAGE_TOKEN",
-        "page_token was not made for this bank; take next_page_token of its last page");
+    return InvalidField("page_token", "INVALID_PAGE_TOKEN",
+                        "page_token was not made for this bank and filter; take next_page_token "
+                        "of their last page");
   }
   return plain.substr(start.size());
 }

@@ -22,10 +22,10 @@ void ToProto(const engine::BankStats& stats, v1::BankStats* out);
 void ToProto(const engine::DocumentInfo& info, v1::Document* out);
 v1::DocumentState ToProto(engine::DocumentState state);
 
-// Page tokens say where the next page starts and which bank they are for.
-std::string MakePageToken(const std::string& bank, const std::string& after_id);
-// The id to start after; empty for an empty token. INVALID_ARGUMENT when the token is not this
-// bank's.
-absl::StatusOr<std::string> ParsePageToken(const std::string& bank, const std::string& token);
+// Page tokens say where the next page starts and which bank and filter they are for.
+std::string MakePageToken(const v1::ListDocumentsRequest& request, const std::string& after_id);
+// The id to start after; empty for an empty token. INVALID_ARGUMENT when the token is not of this
+// bank and filter.
+absl::StatusOr<std::string> ParsePageToken(const v1::ListDocumentsRequest& request);
 
 }  // namespace msa::server

@@ -103,7 +103,7 @@ inline constexpr std::array<MetricSpec, 45> kMetricTable = {{
     {Metric::kRounds, "msa_rounds", MetricKind::kHistogram, "",
      "Rounds of routing per query; one that ended in the queue does not count."},
     {Metric::kCitations, "msa_citations_total", MetricKind::kCounter, "valid",
-     "Documents that the model cited; false: no document of the bank has the number."},
+     "Documents that the model cited; false: no document that the query may find has the number."},
     {Metric::kStage, "msa_stage_seconds", MetricKind::kHistogram, "stage",
      "Time of a query in tokenize, prefill, score, fetch, decode; only stages that it had."},
     {Metric::kStep, "msa_step_seconds", MetricKind::kHistogram, "", "One step of the scheduler."},
@@ -112,16 +112,14 @@ inline constexpr std::array<MetricSpec, 45> kMetricTable = {{
      "per half of a layer that they run through."},
     {Metric::kShardScore, "msa_shard_score_seconds", MetricKind::kHistogram, "shard",
      "Scoring a shard's routing keys in one step of the scheduler, all its layers and queries; "
-     "only "
-     "steps that score."},
+     "only steps that score."},
     {Metric::kScoredChunks, "msa_scored_chunks_total", MetricKind::kCounter, "shard",
-     "Chunks scored, per layer; once for all queries that share the pass."},
+     "Chunks that scoring went over, per layer; once for all queries that share the pass."},
     {Metric::kKvFetchBytes, "msa_kv_fetch_bytes_total", MetricKind::kCounter, "",
      "Content read for selected documents."},
     {Metric::kKvFetch, "msa_kv_fetch_seconds", MetricKind::kHistogram, "",
      "Reading selected documents' content for the queries of one rank in one step of the "
-     "scheduler; "
-     "only steps that read."},
+     "scheduler; only steps that read."},
     {Metric::kShardDocuments, "msa_shard_documents", MetricKind::kGauge, "shard",
      "Searchable documents, all banks."},
     {Metric::kShardChunks, "msa_shard_chunks", MetricKind::kGauge, "shard",

@@ -159,7 +159,7 @@ void AddServing(Builder* b) {
       [](O & o) -> auto& { return o.memory.bank_dtype; });
   b->Bytes(
       "router_key_bytes", "--router-key-bytes", kMiB, 64 * kTiB,
-      "memory for the routing keys of all banks",
+      "memory for the routing keys, ids and metadata of all banks",
       [](O & o) -> auto& { return o.memory.router_key_bytes; });
   b->Bytes(
       "kv_bytes", "--kv-bytes", kMiB, 64 * kTiB, "memory for keys and values of running queries",

@@ -130,7 +130,8 @@ absl::StatusOr<std::unique_ptr<engine::Engine>> OpenOrQuit(const ServerOptions& 
 void DrainOrQuit(Server* server, absl::Duration grace) {
   RunUnlessSignalled([&] { server->Drain(grace); },
                      [](int signal) {
-                       Log(LogLevel::kWarning, "second signal, quitting without draining");
+                       Log(LogLevel::kWarning, "signal while draining, quitting at once",
+                           {{"signal", NameOfSignal(signal)}});
                        return 128 + signal;
                      });
 }

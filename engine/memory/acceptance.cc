@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -135,11 +137,7 @@ absl::Status Acceptance::Delete(const std::vector<std::string>& ids, Bank::Delet
       continue;
     }
     if (versions->empty()) result->unknown_ids.push_back(id);
-    if (!versions->empty()) result->num_deleted += 1;
-    for (const DocumentRow& row : *versions) {
-      MSA_RETURN_IF_ERROR(Remove(row, batch));
-      if (row.state == DocumentState::kActive) result->revision = batch->revision;
-    }
+    MSA_RETURN_IF_ERROR(DeleteVersions(*versions, result, batch));
   }
   return absl::OkStatus();
 }
@@ -147,29 +145,44 @@ absl::Status Acceptance::Delete(const std::vector<std::string>& ids, Bank::Delet
 // The index knows what is ACTIVE; of an id with several versions the newest decides.
 absl::Status Acceptance::DeleteMatching(const Filter& filter, Bank::DeleteResult* result,
                                         Batch* batch) {
-  std::vector<DocumentRow> candidates;
-  const auto add = [&](absl::StatusOr<std::optional<DocumentRow>> row) {
-    if (row.ok() && *row) candidates.push_back(**std::move(row));
-    return row.ok() ? absl::OkStatus() : KeepDamage(row.status(), &result->status);
-  };
+  std::set<std::string> ids;
   for (const uint32_t number : parts_->index->Select(filter).Numbers()) {
-    MSA_RETURN_IF_ERROR(add(parts_->catalog->Find(number)));
+    auto row = parts_->catalog->Find(number);
+    if (!row.ok()) {
+      MSA_RETURN_IF_ERROR(KeepDamage(row.status(), &result->status));
+    } else if (*row) {
+      ids.insert(std::move((*row)->id));
+    }
   }
   auto unfinished = parts_->catalog->Unfinished();
   if (!unfinished.ok()) return KeepDamage(unfinished.status(), &result->status);
-  candidates.insert(candidates.end(), unfinished->begin(), unfinished->end());
-  std::vector<std::string> ids;
-  for (const DocumentRow& candidate : candidates) {
-    const auto versions = parts_->catalog->VersionsOf(candidate.id);
+  for (DocumentRow& row : *unfinished) ids.insert(std::move(row.id));
+  result->revision = parts_->revision;
+  for (const std::string& id : ids) {
+    const auto versions = parts_->catalog->VersionsOf(id);
     if (!versions.ok()) {
       MSA_RETURN_IF_ERROR(KeepDamage(versions.status(), &result->status));
       continue;
     }
     if (versions->empty()) continue;
     const auto metadata = MetadataFromJson(versions->front().metadata_json);
-    if (metadata.ok() && filter.Matches(candidate.id, *metadata)) ids.push_back(candidate.id);
+    if (!metadata.ok()) {
+      MSA_RETURN_IF_ERROR(KeepDamage(metadata.status(), &result->status));
+    } else if (filter.Matches(id, *metadata)) {
+      MSA_RETURN_IF_ERROR(DeleteVersions(*versions, result, batch));
+    }
   }
-  return Delete(ids, result, batch);
+  return absl::OkStatus();
+}
+
+absl::Status Acceptance::DeleteVersions(const std::vector<DocumentRow>& versions,
+                                        Bank::DeleteResult* result, Batch* batch) {
+  if (!versions.empty()) result->num_deleted += 1;
+  for (const DocumentRow& row : versions) {
+    MSA_RETURN_IF_ERROR(Remove(row, batch));
+    if (row.state == DocumentState::kActive) result->revision = batch->revision;
+  }
+  return absl::OkStatus();
 }
 
 // A version that no query has ever seen leaves no trace.

@@ -55,6 +55,8 @@ class Acceptance {
                       Batch* batch);
   absl::Status DeleteMatching(const Filter& filter, Bank::DeleteResult* result, Batch* batch);
   absl::Status Ingest(const IngestRequest& request, IngestResult* result, Batch* batch);
+  absl::Status DeleteVersions(const std::vector<DocumentRow>& versions, Bank::DeleteResult* result,
+                              Batch* batch);
   // With the newest version; false where a new version is needed.
   absl::StatusOr<bool> Compare(const IngestRequest& request, const DocumentRow& current,
                                IngestResult* result, Batch* batch);

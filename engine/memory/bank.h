@@ -113,7 +113,7 @@ class Bank {
 
   virtual std::unique_ptr<BankPin> Pin() = 0;
   // What a query that has pinned the bank may find: documents that match (null: all) and have one of
-  // `ids` (empty: any); one of both limits. Their metadata count as they are now; which of them are
+  // `ids` (empty: any); not without both. Their metadata count as they are now; which of them are
   // visible is the pin's business.
   virtual DocumentSet Select(const Filter* filter, absl::Span<const std::string> ids) const = 0;
   virtual int num_shards() const = 0;

@@ -54,15 +54,20 @@ struct BankParts {
     return num_chunks * geometry().router_key_bytes_per_chunk();
   }
 
-  // Before a document becomes visible. Metadata that cannot be read match nothing.
+  // Before a document becomes visible. What ids and metadata take counts against the memory for
+  // router keys, so that no document is accepted when both have used it up.
   void AddToIndex(const DocumentRow& row) {
     const absl::StatusOr<Metadata> metadata = MetadataFromJson(row.metadata_json);
+    const int64_t before = index->resident_bytes();
     index->Add(row.number, row.id, metadata.ok() ? *metadata : Metadata());
+    admission->ReserveAnyway(0, index->resident_bytes() - before);
   }
   // When no query can see it any more.
   void RemoveFromIndex(const DocumentRow& row) {
     const absl::StatusOr<Metadata> metadata = MetadataFromJson(row.metadata_json);
+    const int64_t before = index->resident_bytes();
     index->Remove(row.number, row.id, metadata.ok() ? *metadata : Metadata());
+    admission->Release(0, before - index->resident_bytes());
   }
 
   // Makes a committed revision visible at the next step boundary. In the order of the revisions.

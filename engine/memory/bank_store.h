@@ -21,7 +21,7 @@ struct BankStoreOptions {
   int64_t max_text_bytes = int64_t{4} << 20;       // of one document
   int64_t max_metadata_bytes = int64_t{16} << 10;  // of one document, keys and values
   int64_t router_key_budget_bytes =
-      int64_t{8} << 30;                  // router keys of all banks in memory, tombstones included
+      int64_t{8} << 30;  // router keys, ids and metadata of all banks in memory, with tombstones
   int64_t max_pending_documents = 4096;  // waiting for acceptance, and again for encoding, per bank
   int64_t max_pending_bytes = int64_t{64} << 20;
   absl::Duration segment_interval =

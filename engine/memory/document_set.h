@@ -9,8 +9,8 @@
 
 namespace msa::engine {
 
-// A set of document numbers, as bits in blocks of 65,536 numbers; a block without a member is not
-// there. Not thread-safe while it changes.
+// A set of document numbers, as bits in blocks of 65,536 numbers; a block that never had a
+// member is not there. Not thread-safe while it changes.
 class DocumentSet {
  public:
   void Insert(uint32_t number);

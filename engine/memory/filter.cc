@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/memory/refusal.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/core/string_view_conversion.h"
 
@@ -61,8 +62,9 @@ class Lexer {
       at_ += symbol.size();
       return token;
     }
-    return Invalid(
-        at_, absl::StrCat("\"", kernels::ToAbsl(text_.substr(at_, 1)), "\" has no meaning here"));
+    const size_t length = FirstUtf8Sequence(text_.substr(at_)).length;
+    return Invalid(at_, absl::StrCat("\"", ReplaceInvalidUtf8(text_.substr(at_, length)),
+                                     "\" has no meaning here"));
   }
 
  private:
@@ -165,6 +167,9 @@ class Parser {
   }
 
   absl::StatusOr<Node> ParseComparison() {
+    if (++num_comparisons_ > kMaxFilterComparisons) {
+      return Invalid(token_.at, absl::StrCat("more than ", kMaxFilterComparisons, " comparisons"));
+    }
     Node node;
     if (IsWord("id")) {
       node.kind = Node::Kind::kId;
@@ -229,6 +234,7 @@ class Parser {
 
   Lexer lexer_;
   Token token_;
+  int num_comparisons_ = 0;
 };
 
 bool Holds(const Node& node, std::string_view id, const Metadata& metadata) {

@@ -12,6 +12,7 @@ namespace msa::engine {
 
 inline constexpr int64_t kMaxFilterBytes = int64_t{16} << 10;
 inline constexpr int kMaxFilterDepth = 64;
+inline constexpr int kMaxFilterComparisons = 256;
 
 // A condition on documents, after AIP-160:
 //   filter     = term { "AND" term } | term { "OR" term }        both in one need parentheses

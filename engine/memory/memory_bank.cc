@@ -208,6 +208,7 @@ absl::StatusOr<std::vector<DocumentInfo>> MemoryBank::Read(absl::Span<const uint
 
 std::unique_ptr<BankPin> MemoryBank::Pin() { return parts_.visible->Pin(); }
 DocumentSet MemoryBank::Select(const Filter* filter, absl::Span<const std::string> ids) const {
+  MSA_CHECK(filter != nullptr || !ids.empty(), "something to select by");
   if (ids.empty()) return parts_.index->Select(*filter);
   DocumentSet set = parts_.index->SelectIds(ids);
   if (filter != nullptr) set.IntersectWith(parts_.index->Select(*filter));

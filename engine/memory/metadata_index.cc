@@ -36,7 +36,10 @@ void MetadataIndex::Remove(uint32_t number, const std::string& id, const Metadat
 
 void MetadataIndex::AddTo(Postings* postings, uint32_t number, const MetadataValue& value) {
   const auto [posting, is_new] = postings->try_emplace(value);
-  if (is_new) value_bytes_ += BytesOf(value);
+  if (is_new) {
+    num_values_ += 1;
+    value_bytes_ += BytesOf(value);
+  }
   num_entries_ += posting->second.insert(number).second ? 1 : 0;
 }
 
@@ -45,6 +48,7 @@ void MetadataIndex::RemoveFrom(Postings* postings, uint32_t number, const Metada
   if (posting == postings->end()) return;
   num_entries_ -= static_cast<int64_t>(posting->second.erase(number));
   if (!posting->second.empty()) return;
+  num_values_ -= 1;
   value_bytes_ -= BytesOf(value);
   postings->erase(posting);
 }
@@ -70,9 +74,7 @@ int64_t MetadataIndex::resident_bytes() const {
   constexpr int64_t kBytesPerEntry = 8;   // of a B-tree of numbers, half to fully used nodes
   constexpr int64_t kBytesPerValue = 64;  // a posting and its place in the tree
   const std::shared_lock lock(mutex_);
-  auto num_values = static_cast<int64_t>(ids_.size());
-  for (const auto& [key, postings] : postings_) num_values += static_cast<int64_t>(postings.size());
-  return num_entries_ * kBytesPerEntry + num_values * kBytesPerValue + value_bytes_ +
+  return num_entries_ * kBytesPerEntry + num_values_ * kBytesPerValue + value_bytes_ +
          all_.resident_bytes();
 }
 
@@ -98,15 +100,21 @@ DocumentSet MetadataIndex::Evaluate(const Node& node) const {
       }
       return result;
     case Node::Kind::kNot:
-      result = all_.Copy();
-      result.Subtract(Evaluate(node.children[0]));
-      return result;
+      return AllBut(Evaluate(node.children[0]));
     case Node::Kind::kId:
-      return EvaluateComparison(ids_, node);
+      Insert(ids_, node.value, &result);
+      if (node.op == Filter::Operator::kEqual) return result;
+      return AllBut(result);
     case Node::Kind::kMetadata:
       const auto found = postings_.find(node.key);
       return found == postings_.end() ? DocumentSet() : EvaluateComparison(found->second, node);
   }
+  return result;
+}
+
+DocumentSet MetadataIndex::AllBut(const DocumentSet& set) const {
+  DocumentSet result = all_.Copy();
+  result.Subtract(set);
   return result;
 }
 

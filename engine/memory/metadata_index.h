@@ -28,7 +28,7 @@ class MetadataIndex {
   DocumentSet Select(const Filter& filter) const;
   DocumentSet SelectIds(absl::Span<const std::string> ids) const;
 
-  int64_t resident_bytes() const;  // about
+  int64_t resident_bytes() const;  // about; without walking anything
 
  private:
   using Numbers = absl::btree_set<uint32_t>;
@@ -38,6 +38,7 @@ class MetadataIndex {
   void AddTo(Postings* postings, uint32_t number, const MetadataValue& value);
   void RemoveFrom(Postings* postings, uint32_t number, const MetadataValue& value);
   DocumentSet Evaluate(const Filter::Node& node) const;
+  DocumentSet AllBut(const DocumentSet& set) const;
   static DocumentSet EvaluateComparison(const Postings& postings, const Filter::Node& node);
 
   mutable std::shared_mutex mutex_;
@@ -45,6 +46,7 @@ class MetadataIndex {
   DocumentSet all_;
   Postings ids_;
   std::map<std::string, Postings, std::less<>> postings_;
+  int64_t num_values_ = 0;
   int64_t num_entries_ = 0;
   int64_t value_bytes_ = 0;
 };

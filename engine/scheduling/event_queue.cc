@@ -36,6 +36,7 @@ int64_t TextBytes(const QueryEvent& event) {
 
 uint64_t EventQueue::Reserve() {
   std::lock_guard lock(mutex_);
+  if (failed_) return first_place_ + events_.size();  // Fill drops it
   events_.emplace_back();
   return first_place_ + events_.size() - 1;
 }
@@ -63,6 +64,21 @@ void EventQueue::Close(absl::Status status) {
     if (!status_.ok()) {
       while (!events_.empty() && !events_.back()) events_.pop_back();
     }
+  }
+  Notify();
+}
+
+void EventQueue::Fail(uint64_t place, absl::Status status) {
+  {
+    std::lock_guard lock(mutex_);
+    if (place - first_place_ >= events_.size()) return;  // cut off by an error before
+    while (events_.size() > place - first_place_) {
+      if (events_.back()) bytes_ -= TextBytes(*events_.back());
+      events_.pop_back();
+    }
+    failed_ = true;
+    closed_ = true;
+    status_ = std::move(status);
   }
   Notify();
 }
@@ -95,6 +111,11 @@ absl::Status EventQueue::status() const {
 bool EventQueue::full() const {
   std::lock_guard lock(mutex_);
   return bytes_ >= max_bytes_;
+}
+
+bool EventQueue::failed() const {
+  std::lock_guard lock(mutex_);
+  return failed_;
 }
 
 void EventQueue::Notify() {

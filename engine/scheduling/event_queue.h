@@ -29,6 +29,9 @@ class EventQueue {
   void Push(QueryEvent event);
   // No more events. Events pushed before are still read first; a later call changes nothing.
   void Close(absl::Status status);
+  // The event of this place cannot be had: the stream ends there with `status`, whatever came after
+  // it, also a Close that the reader has not seen yet.
+  void Fail(uint64_t place, absl::Status status);
   // The reader is gone: on_ready is not called any more (and is not running when this returns),
   // events are dropped.
   void Detach();
@@ -38,6 +41,7 @@ class EventQueue {
   absl::Status status() const;
 
   bool full() const;
+  bool failed() const;  // Fail was called; status() says with what
 
  private:
   void Notify();
@@ -48,6 +52,7 @@ class EventQueue {
   uint64_t first_place_ = 0;  // of events_.front()
   int64_t bytes_ = 0;
   bool closed_ = false;
+  bool failed_ = false;
   bool detached_ = false;
   absl::Status status_;
   std::recursive_mutex notify_mutex_;  // held while on_ready_ runs; it may detach

@@ -228,11 +228,12 @@ void QueryRunner::ReportRound(const std::shared_ptr<Query>& query) {
   worker_.Run([this, query, place, event = std::move(event)]() mutable {
     const absl::Status found =
         LookUpDocuments(*query->bank, *query->pin, /*with_text=*/false, &event.documents);
-    query->events->Fill(place, std::move(event));
-    if (found.ok()) return;
-    query->events->Close(found);  // what the reader gets
-    query->cancelled.store(true);
-    wake_();
+    if (found.ok()) {
+      query->events->Fill(place, std::move(event));
+    } else {
+      query->events->Fail(place, found);
+      wake_();  // the scheduler ends the query
+    }
   });
 }
 

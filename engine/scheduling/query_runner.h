@@ -25,7 +25,7 @@ class QueryRunner {
               EngineObserver* observer, std::function<void()> wake);
 
   // Pages that the query's next round needs on its rank. Exact for local rows; memory is bounded by
-  // k documents as large as the bank's largest. Read between steps.
+  // the bank's k largest documents, also where a filter leaves smaller ones. Read between steps.
   int64_t PagesForRound(const Query& query) const;
   int64_t ActivationBytes(const Query& query) const;  // of the query's next prompt
   // What can never fit: positions beyond the model's, or more pages than a rank has.

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/scheduling/query_runner.h"
+#include "kernels/core/error_detail.h"
 #include "kernels/core/status_macros.h"
 
 namespace msa::engine {
@@ -55,9 +56,14 @@ absl::Status LookUpDocuments(const Bank& bank, const BankPin& pin, bool with_tex
   for (RoutedDocument& document : *documents) {
     const auto row = by_number.find(document.number);
     if (row == by_number.end()) {
-      return absl::DataLossError(absl::StrCat("the catalog of bank ", bank.Info().name,
-                                              " lacks document ", document.number,
-                                              ", whose routing keys are loaded"));
+      // Its row is lost, or it was found damaged a moment ago and is being encoded again.
+      return kernels::WithDetail(
+          absl::DataLossError(absl::StrCat("document ", document.number, " of bank \"",
+                                           bank.Info().name, "\" is damaged")),
+          {.reason = "SEGMENT_DAMAGED",
+           .field = "",
+           .metadata = {{"document_number", absl::StrCat(document.number)}},
+           .retry_after = {}});
     }
     document.id = std::move(row->second.id);
     document.text = std::move(row->second.text);

@@ -17,6 +17,17 @@ absl::Status Unavailable(std::string_view why) {
       {.reason = "UNAVAILABLE", .field = "", .metadata = {}, .retry_after = absl::Seconds(1)});
 }
 
+// The rank that failed by itself; the others were woken from a collective and say ABORTED. -1: none.
+int FailedRank(const std::vector<RankReport>& reports) {
+  int failed = -1;
+  for (size_t r = 0; r < reports.size(); ++r) {
+    if (reports[r].status.ok()) continue;
+    if (!absl::IsAborted(reports[r].status)) return static_cast<int>(r);
+    failed = static_cast<int>(r);
+  }
+  return failed;
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const ModelConfig* config, const MemoryGeometry& geometry,
@@ -114,6 +125,10 @@ void Scheduler::Drain(absl::Duration grace) {
   std::unique_lock lock(mutex_);
   draining_ = true;
   const auto none_left = [this] { return num_queries_ == 0; };
+  if (grace == absl::InfiniteDuration()) {
+    idle_.wait(lock, none_left);
+    return;
+  }
   if (idle_.wait_for(lock, absl::ToChronoNanoseconds(grace), none_left)) return;
   end_queries_ = true;
   woken_ = true;
@@ -245,6 +260,8 @@ void Scheduler::ReapQueries() {
     if (stalled && query->stalled_since == absl::ZeroDuration()) query->stalled_since = monotonic;
     if (query->cancelled.load()) {
       runner_.Fail(query, absl::CancelledError("the client cancelled the request"));
+    } else if (query->events != nullptr && query->events->failed()) {
+      runner_.Fail(query, query->events->status());
     } else if (end_queries) {
       runner_.Fail(query, Unavailable("the server is shutting down"));
     } else if (now >= query->deadline) {
@@ -293,6 +310,7 @@ void Scheduler::StartRounds() {
 }
 
 bool Scheduler::TryStartRound(const std::shared_ptr<Query>& query) {
+  if (!runner_.CheckFits(*query).ok()) return runner_.TryStartRound(query);  // ends it
   int64_t in_work = 0;
   for (const std::shared_ptr<Query>& other : queries_) in_work += other->job.activation_bytes();
   if (in_work > 0 && in_work + runner_.ActivationBytes(*query) > options_.activation_bytes) {
@@ -319,17 +337,18 @@ void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& r
   double row_layers = 0;
   int64_t prefill_rows = 0, encode_rows = 0, decode_rows = 0;
   absl::Duration slice_time, decode_time;
+  if (const int failed = FailedRank(reports); failed >= 0) {
+    {
+      std::lock_guard lock(mutex_);
+      healthy_ = false;
+    }
+    const absl::Status& status = reports[static_cast<size_t>(failed)].status;
+    FailEverything(
+        Unavailable(absl::StrCat("shard ", failed, " failed: ", std::string(status.message()))));
+    return;
+  }
   for (int r = 0; r < team_->size(); ++r) {
     const RankReport& report = reports[static_cast<size_t>(r)];
-    if (!report.status.ok()) {
-      {
-        std::lock_guard lock(mutex_);
-        healthy_ = false;
-      }
-      FailEverything(Unavailable(
-          absl::StrCat("shard ", r, " failed: ", std::string(report.status.message()))));
-      return;
-    }
     row_layers += report.row_layers;
     slice_time += report.slice_time;
     decode_time = std::max(decode_time, report.decode_time);

@@ -256,6 +256,33 @@ class BadRequests(unittest.TestCase):
             self.expect(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_VALUE", self.client.retrieve, BANK, QUESTION,
                         limit=limit)
 
+    def test_filters_that_cannot_be_read_say_where(self):
+        calls = (lambda text: self.client.answer(BANK, QUESTION, filter=text),
+                 lambda text: self.client.retrieve(BANK, QUESTION, filter=text),
+                 lambda text: list(self.client.list_documents(BANK, filter=text)),
+                 lambda text: self.client.delete_documents(BANK, filter=text))
+        deep = "(" * 65 + 'id = "a"' + ")" * 65
+        many = " OR ".join(['id = "a"'] * 257)
+        for text, part in (("lang = 1", "byte 0"), ("metadata.a = ", "the end"), ("metadata.ä = 1", "byte 9"),
+                           ('id = "a" AND id = "b" OR id = "c"', "parentheses"), (deep, "deeper than 64"),
+                           (many, "more than 256"), ('id = "a"' + " " * (16 << 10), "16384"), ("\0", "byte 0")):
+            for call in calls:
+                error = self.expect(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FILTER", call, text)
+                self.assertIn(part, error.message)
+
+    def test_lists_of_ids_and_revisions_outside_their_range(self):
+        for ids in (["a"] * 1001, [""], ["x" * 513]):
+            for call in (self.client.answer, self.client.retrieve):
+                with self.assertRaises(ServerError) as caught:
+                    call(BANK, QUESTION, document_ids=ids)
+                self.assertEqual(caught.exception.code, grpc.StatusCode.INVALID_ARGUMENT)
+                self.assertIn("document_ids", caught.exception.message)
+        self.expect(grpc.StatusCode.FAILED_PRECONDITION, "REVISION_NOT_REACHED", self.client.retrieve, BANK, QUESTION,
+                    min_revision=2**64 - 1)
+        self.expect(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_VALUE", self.client.delete_documents, BANK, ["a"],
+                    filter='id = "a"')
+        self.expect(grpc.StatusCode.INVALID_ARGUMENT, "MISSING_FIELD", self.client.delete_documents, BANK)
+
     def test_text_that_is_not_utf8_is_invalid_argument(self):
         def raw(method: str, message: bytes, streams: bool = False):
             path = f"/msa.v1.{method}"

@@ -227,7 +227,7 @@ TEST_F(ProgramTest, SecondSignalExitsAtOnce) {
   absl::SleepFor(absl::Milliseconds(300));
   program.Signal(SIGINT);
   EXPECT_EQ(program.Wait(), 128 + SIGINT);
-  EXPECT_THAT(program.err(), HasSubstr("quitting without draining"));
+  EXPECT_THAT(program.err(), HasSubstr("signal while draining, quitting at once"));
   reader->Finish();
 }
 

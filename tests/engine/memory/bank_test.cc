@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "engine/memory/metadata_index.h"
 #include "kernels/core/error_detail.h"
 #include "tests/engine/memory/bank_fixture.h"
 
@@ -338,8 +339,12 @@ TEST_F(BankTest, TokenBudgetIsExactAndCountsTombstones) {
 }
 
 TEST_F(BankTest, RouterKeyBudgetSpansAllBanks) {
-  // A chunk has 3 * 4 * 2 = 24 bytes of router keys.
-  options_.router_key_budget_bytes = 5 * 24;
+  // A chunk has 3 * 4 * 2 = 24 bytes of router keys; ids and metadata count too.
+  MetadataIndex index;
+  const int64_t empty_index_bytes = index.resident_bytes();
+  index.Add(1, "x", {});
+  const int64_t index_bytes = index.resident_bytes() - empty_index_bytes;
+  options_.router_key_budget_bytes = 2 * index_bytes + 5 * 24;
   MakeBank();
   const auto other = store_->Create("b", {}).value();
   ASSERT_TRUE(Ingest(*bank_, "x", TextOfTokens(16, 1)).status.ok());
@@ -348,14 +353,35 @@ TEST_F(BankTest, RouterKeyBudgetSpansAllBanks) {
   EXPECT_TRUE(absl::IsResourceExhausted(over.status));
   const kernels::ErrorDetail detail = kernels::DetailOf(over.status);
   EXPECT_EQ(detail.reason, "ROUTER_KEY_BUDGET_EXCEEDED");
-  EXPECT_EQ(detail.metadata.at("limit"), "120");
-  EXPECT_EQ(detail.metadata.at("reserved"), "96");
+  EXPECT_EQ(detail.metadata.at("limit"), absl::StrCat(2 * index_bytes + 120));
+  EXPECT_EQ(detail.metadata.at("reserved"), absl::StrCat(2 * index_bytes + 96));
   EXPECT_EQ(detail.metadata.at("requested"), "48");
   EXPECT_EQ(other->Stats().reserved_tokens, 16) << "what was refused holds no tokens";
   EXPECT_TRUE(Ingest(*other, "y", TextOfTokens(8, 2)).status.ok());
   bank_.reset();
   ASSERT_TRUE(store_->Delete("a", /*force=*/true).ok());
   EXPECT_TRUE(Ingest(*other, "z", TextOfTokens(16, 3)).status.ok());
+}
+
+TEST_F(BankTest, MetadataCountAgainstTheRouterKeyBudget) {
+  options_.router_key_budget_bytes = 64 << 10;
+  MakeBank();
+  const Metadata large = {{"note", std::string(15'000, 'n')}};
+  int num_stored = 0;
+  while (num_stored < 10) {
+    DocumentInput document{
+        .id = absl::StrCat("d", num_stored), .text = "x", .metadata = large, .number = {}};
+    std::get<std::string>(document.metadata["note"])[0] = static_cast<char>('a' + num_stored);
+    const IngestResult result = Ingest(*bank_, std::move(document));
+    if (!result.status.ok()) {
+      EXPECT_EQ(kernels::DetailOf(result.status).reason, "ROUTER_KEY_BUDGET_EXCEEDED");
+      break;
+    }
+    ++num_stored;
+  }
+  EXPECT_EQ(num_stored, 4);  // the first that fits no more overshoots the budget by its metadata
+  ASSERT_TRUE(Delete(*bank_, {"d0", "d1"}).status.ok());
+  EXPECT_TRUE(Eventually([&] { return Ingest(*bank_, "small", "x").status.ok(); }));
 }
 
 TEST_F(BankTest, BadDocumentsAreRefusedByField) {

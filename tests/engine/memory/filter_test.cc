@@ -92,6 +92,7 @@ TEST(Filter, RefusalsSayWhereAndWhatIsAllowed) {
       {"metadata.a = \"\\q\"", "byte 13: the string is no JSON string"},
       {"metadata.a = \"\xff\"", "byte 13: the string is no JSON string"},
       {"metadata.a = 'x'", "byte 13: \"'\" has no meaning here"},
+      {"é = 1", "byte 0: \"é\" has no meaning here"},
       {"metadata.a ~ 1", "byte 11: \"~\" has no meaning here"},
   };
   for (const auto& [text, message] : cases) {
@@ -119,6 +120,11 @@ TEST(Filter, NestingAndLengthAreBounded) {
   EXPECT_TRUE(Filter::Parse(longest).ok());
   EXPECT_THAT(std::string(Filter::Parse(longest + " ").status().message()),
               HasSubstr("the limit is 16384"));
+  std::string many = id;
+  for (int i = 1; i < kMaxFilterComparisons; ++i) many += " OR " + id;
+  EXPECT_TRUE(Filter::Parse(many).ok());
+  EXPECT_THAT(std::string(Filter::Parse(many + " OR " + id).status().message()),
+              HasSubstr("more than 256 comparisons"));
 }
 
 }  // namespace

@@ -85,5 +85,34 @@ TEST(EventQueue, OneThreadWritesWhileAnotherReads) {
   writer.join();
 }
 
+TEST(EventQueue, AFailedPlaceEndsTheStreamThere) {
+  for (const bool closed_before : {false, true}) {
+    EventQueue queue(1 << 20, nullptr);
+    queue.Push(Token("before"));
+    const uint64_t place = queue.Reserve();
+    queue.Push(Token("after"));
+    if (closed_before) queue.Close(absl::OkStatus());
+    EXPECT_FALSE(queue.failed());
+    queue.Fail(place, absl::DataLossError("lost"));
+    EXPECT_TRUE(queue.failed());
+    queue.Push(Token("later"));
+    queue.Close(absl::OkStatus());
+    QueryEvent event;
+    ASSERT_EQ(queue.TryRead(&event), EventQueue::ReadState::kEvent);
+    EXPECT_EQ(std::get<TokenEvent>(event).text, "before");
+    EXPECT_EQ(queue.TryRead(&event), EventQueue::ReadState::kEnd);
+    EXPECT_EQ(queue.status(), absl::DataLossError("lost"));
+  }
+}
+
+TEST(EventQueue, WhatAnErrorCutOffCannotFail) {
+  EventQueue queue(1 << 20, nullptr);
+  const uint64_t place = queue.Reserve();
+  queue.Close(absl::CancelledError("gone"));
+  queue.Fail(place, absl::DataLossError("lost"));
+  EXPECT_FALSE(queue.failed());
+  EXPECT_EQ(queue.status(), absl::CancelledError("gone"));
+}
+
 }  // namespace
 }  // namespace msa::engine
