@@ -3,6 +3,7 @@
 #include <string>
 
 #include "engine/memory/bank_store.h"
+#include "kernels/core/status_macros.h"
 #include "server/engine_collector.h"
 #include "server/memory_conversion.h"
 #include "server/process_collector.h"
@@ -99,6 +100,27 @@ grpc::ServerUnaryReactor* AdminService::GetServerInfo(grpc::CallbackServerContex
         response->set_bank_dtype(info.bank_dtype);
         response->set_threads(info.num_threads);
         FillMemory(service_.engine->memory_usage(), response->mutable_memory());
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* AdminService::CompactBank(grpc::CallbackServerContext* context,
+                                                    const grpc::ByteBuffer* in,
+                                                    grpc::ByteBuffer* out) {
+  return RunDeferredUnary<v1::CompactBankRequest, v1::CompactBankResponse>(
+      service_, RpcMethod::kCompactBank, context, in, out,
+      [this](const v1::CompactBankRequest& request, auto reply) -> absl::Status {
+        MSA_RETURN_IF_ERROR(service_.state->CheckReady());
+        MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
+        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
+        bank->Compact([reply](const engine::Bank::CompactResult& result) {
+          v1::CompactBankResponse response;
+          response.set_dropped_documents(result.num_dropped);
+          response.set_freed_bytes(result.freed_bytes);
+          response.set_segments(result.num_segments);
+          response.set_pinned_documents(result.num_pinned);
+          reply(result.status, response);
+        });
         return absl::OkStatus();
       });
 }

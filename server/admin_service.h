@@ -5,15 +5,18 @@
 
 namespace msa::server {
 
-// msa.v1.AdminService. Answers in every state of the server.
+// msa.v1.AdminService. GetServerInfo answers in every state of the server.
 class AdminService
-    : public v1::AdminService::WithRawCallbackMethod_GetServerInfo<v1::AdminService::Service> {
+    : public v1::AdminService::WithRawCallbackMethod_GetServerInfo<
+          v1::AdminService::WithRawCallbackMethod_CompactBank<v1::AdminService::Service>> {
  public:
   explicit AdminService(const ServiceContext& service) : service_(service) {}
 
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
                                           const grpc::ByteBuffer* in,
                                           grpc::ByteBuffer* out) override;
+  grpc::ServerUnaryReactor* CompactBank(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* in, grpc::ByteBuffer* out) override;
 
  private:
   const ServiceContext& service_;

@@ -1,6 +1,5 @@
 #include "server/memory_service.h"
 
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -117,42 +116,28 @@ grpc::ServerUnaryReactor* MemoryService::ListDocuments(Context* context, const B
 
 grpc::ServerUnaryReactor* MemoryService::DeleteDocuments(Context* context, const Bytes* in,
                                                          Bytes* out) {
-  // Not RunUnary: the bank answers when the deletion is published, and no thread waits for that.
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  auto record = std::make_shared<CallRecord>(service_, RpcMethod::kDeleteDocuments);
-  const auto run = [=, this]() -> absl::Status {
-    v1::DeleteDocumentsRequest request;
-    MSA_RETURN_IF_ERROR(ParseMessage(*in, &request));
-    MSA_RETURN_IF_ERROR(service_.state->CheckReady());
-    MSA_RETURN_IF_ERROR(CheckDelete(request));
-    MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
-    std::optional<engine::Filter> filter;
-    if (!request.filter().empty()) {
-      MSA_ASSIGN_OR_RETURN(filter, engine::Filter::Parse(request.filter()));
-    }
-    auto done = [=](engine::Bank::DeleteResult result) {
-      if (result.status.ok()) {
-        v1::DeleteDocumentsResponse response;
-        response.set_deleted(result.num_deleted);
-        for (std::string& id : result.unknown_ids) response.add_unknown_document_ids(std::move(id));
-        response.set_revision(result.revision);
-        *out = SerializeMessage(response);
-      }
-      reactor->Finish(record->End(result.status));
-    };
-    if (filter) {
-      bank->DeleteMatching(*std::move(filter), std::move(done));
-    } else {
-      bank->Delete({request.document_ids().begin(), request.document_ids().end()}, std::move(done));
-    }
-    return absl::OkStatus();
-  };
-  const bool posted = service_.calls->Post([=] {
-    const absl::Status status = run();
-    if (!status.ok()) reactor->Finish(record->End(status));
-  });
-  if (!posted) reactor->Finish(record->End(TooManyCalls()));
-  return reactor;
+  return RunDeferredUnary<v1::DeleteDocumentsRequest, v1::DeleteDocumentsResponse>(
+      service_, RpcMethod::kDeleteDocuments, context, in, out,
+      [this](const v1::DeleteDocumentsRequest& request, auto reply) -> absl::Status {
+        MSA_RETURN_IF_ERROR(service_.state->CheckReady());
+        MSA_RETURN_IF_ERROR(CheckDelete(request));
+        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
+        const auto done = [reply](engine::Bank::DeleteResult result) {
+          v1::DeleteDocumentsResponse response;
+          response.set_deleted(result.num_deleted);
+          for (std::string& id : result.unknown_ids)
+            response.add_unknown_document_ids(std::move(id));
+          response.set_revision(result.revision);
+          reply(result.status, response);
+        };
+        if (request.filter().empty()) {
+          bank->Delete({request.document_ids().begin(), request.document_ids().end()}, done);
+          return absl::OkStatus();
+        }
+        MSA_ASSIGN_OR_RETURN(engine::Filter filter, engine::Filter::Parse(request.filter()));
+        bank->DeleteMatching(std::move(filter), done);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* MemoryService::GetBankStats(Context* context, const Bytes* in,

@@ -21,14 +21,15 @@ enum class RpcMethod {
   kRetrieve,
   kCountTokens,
   kGetServerInfo,
+  kCompactBank,
 };
 
-inline constexpr std::array<std::string_view, 13> kRpcMethodNames = {
+inline constexpr std::array<std::string_view, 14> kRpcMethodNames = {
     "MemoryService/CreateBank",    "MemoryService/GetBank",         "MemoryService/ListBanks",
     "MemoryService/DeleteBank",    "MemoryService/IngestDocuments", "MemoryService/GetDocument",
     "MemoryService/ListDocuments", "MemoryService/DeleteDocuments", "MemoryService/GetBankStats",
     "QueryService/Generate",       "QueryService/Retrieve",         "QueryService/CountTokens",
-    "AdminService/GetServerInfo"};
+    "AdminService/GetServerInfo",  "AdminService/CompactBank"};
 
 constexpr std::string_view NameOf(RpcMethod method) {
   return kRpcMethodNames[static_cast<size_t>(method)];

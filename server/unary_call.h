@@ -50,4 +50,28 @@ grpc::ServerUnaryReactor* RunUnary(const ServiceContext& service, RpcMethod meth
   return reactor;
 }
 
+// The same where the answer comes later from a thread of the engine:
+// `handler(const Request&, reply) -> absl::Status` calls `reply(status, response)` once, unless it
+// returns an error.
+template <class Request, class Response, class Handler>
+grpc::ServerUnaryReactor* RunDeferredUnary(const ServiceContext& service, RpcMethod method,
+                                           grpc::CallbackServerContext* context,
+                                           const grpc::ByteBuffer* in, grpc::ByteBuffer* out,
+                                           Handler handler) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  auto record = std::make_shared<CallRecord>(service, method);
+  const auto reply = [=](const absl::Status& status, const Response& response) {
+    if (status.ok()) *out = SerializeMessage(response);
+    reactor->Finish(record->End(status));
+  };
+  const bool posted = service.calls->Post([=, handler = std::move(handler)]() mutable {
+    Request request;
+    absl::Status status = ParseMessage(*in, &request);
+    if (status.ok()) status = handler(request, reply);
+    if (!status.ok()) reactor->Finish(record->End(status));
+  });
+  if (!posted) reactor->Finish(record->End(TooManyCalls()));
+  return reactor;
+}
+
 }  // namespace msa::server

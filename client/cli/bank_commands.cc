@@ -140,6 +140,25 @@ ExitCode GetStats(CommandContext* context) {
   return kExitOk;
 }
 
+ExitCode CompactBank(CommandContext* context) {
+  const auto response = context->client().CompactBank(context->options.bank);
+  if (!response.ok()) return context->Report(response.status());
+  if (context->json()) {
+    context->PrintJson(MessageToJson(*response));
+    return kExitOk;
+  }
+  context->Remark(absl::StrCat("Dropped ",
+                               FormatNoun(response->dropped_documents(), "document", "documents"),
+                               ", ", FormatBytes(response->freed_bytes()), "; ",
+                               FormatNoun(response->segments(), "segment", "segments"), " now."));
+  if (response->pinned_documents() > 0) {
+    context->Remark(absl::StrCat(
+        FormatNoun(response->pinned_documents(), "deleted document", "deleted documents"),
+        " still seen by running queries; compact again later."));
+  }
+  return kExitOk;
+}
+
 // The bank is named by the first argument, as in `bank get notes`, or by --bank.
 CLI::App* AddVerb(CLI::App* group, const std::string& name, const std::string& help) {
   CLI::App* verb = group->add_subcommand(name, help);
@@ -150,7 +169,7 @@ CLI::App* AddVerb(CLI::App* group, const std::string& name, const std::string& h
 }  // namespace
 
 void AddBankCommands(CLI::App* app, CommandContext* context) {
-  CLI::App* group = app->add_subcommand("bank", "create, list, inspect and delete banks");
+  CLI::App* group = app->add_subcommand("bank", "create, list, inspect, compact and delete banks");
   group->require_subcommand(1);
 
   CLI::App* create =
@@ -179,6 +198,10 @@ void AddBankCommands(CLI::App* app, CommandContext* context) {
   CLI::App* stats =
       AddVerb(group, "stats", "documents, tokens, chunks, bytes and how they lie on the shards");
   SetCommand(stats, context, /*needs_bank=*/true, [=] { return GetStats(context); });
+
+  CLI::App* compact = AddVerb(group, "compact",
+                              "drop what was deleted from memory and disk; waits until it is gone");
+  SetCommand(compact, context, /*needs_bank=*/true, [=] { return CompactBank(context); });
 }
 
 }  // namespace msa::client

@@ -227,6 +227,18 @@ absl::StatusOr<v1::GetServerInfoResponse> Client::GetServerInfo() {
   return response;
 }
 
+absl::StatusOr<v1::CompactBankResponse> Client::CompactBank(const std::string& bank) {
+  v1::CompactBankRequest request;
+  request.set_bank(bank);
+  v1::CompactBankResponse response;
+  const absl::Status status =
+      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
+        return connection_->admin().CompactBank(context, request, &response);
+      });
+  if (!status.ok()) return status;
+  return response;
+}
+
 absl::StatusOr<bool> Client::CheckHealth(const std::string& service) {
   // HealthCheckRequest {string service = 1} and HealthCheckResponse {enum status = 1} look like
   // these wrappers on the wire, and gRPC's packages bring no code for them.

@@ -41,6 +41,9 @@ class Client {
   absl::Status DeleteBank(const std::string& bank, bool force);
   absl::StatusOr<v1::BankStats> GetBankStats(const std::string& bank);
 
+  // Waits until it is done.
+  absl::StatusOr<v1::CompactBankResponse> CompactBank(const std::string& bank);
+
   // ---- documents; adding them is IngestStream's (ingest_stream.h)
   absl::StatusOr<v1::Document> GetDocument(const std::string& bank, const std::string& document_id,
                                            bool with_text);

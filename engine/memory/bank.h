@@ -99,6 +99,20 @@ class Bank {
   // The same for all documents whose newest version matches, at one revision.
   virtual void DeleteMatching(Filter filter, DeleteDone done) = 0;
 
+  // Drops what was deleted or superseded, from memory, segments and catalog, and merges small
+  // segments; queries and changes go on meanwhile. `done` as in Delete, once nothing is left of
+  // what had gone before the call, but for what running queries still see. UNAVAILABLE where the
+  // bank is read-only, or stopping.
+  struct CompactResult {
+    absl::Status status;
+    int64_t num_dropped = 0;   // documents
+    int64_t freed_bytes = 0;   // of segments
+    int64_t num_segments = 0;  // afterwards
+    int64_t num_pinned = 0;    // deleted documents that running queries still see
+  };
+  using CompactDone = absl::AnyInvocable<void(CompactResult)>;
+  virtual void Compact(CompactDone done) = 0;
+
   // The newest version of a document. NOT_FOUND.
   virtual absl::StatusOr<DocumentInfo> Get(const std::string& id, bool with_text) const = 0;
   // Documents that are not deleted and match (null: all), by id, after `after_id` (exclusive; empty:

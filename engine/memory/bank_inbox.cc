@@ -60,6 +60,19 @@ absl::Status BankInbox::PushDelete(DeleteRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status BankInbox::PushCompact(CompactRequest& request) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return Stopping();
+    if (static_cast<int64_t>(compacts_.size()) >= max_requests_) {
+      return TooMuch(absl::StrCat(compacts_.size(), " compactions"), max_requests_);
+    }
+    compacts_.push_back(std::move(request));
+  }
+  changed_.notify_one();
+  return absl::OkStatus();
+}
+
 void BankInbox::PushEncoded(EncodeResult result) {
   {
     const std::lock_guard lock(mutex_);
@@ -104,7 +117,8 @@ void BankInbox::Close() {
 }
 
 bool BankInbox::HasEvents() const {
-  return !deletes_.empty() || !encoded_.empty() || !damaged_.empty() || poked_ || closed_;
+  return !deletes_.empty() || !compacts_.empty() || !encoded_.empty() || !damaged_.empty() ||
+         poked_ || closed_;
 }
 
 bool BankInbox::WaitIdle(absl::Duration timeout) {
@@ -141,6 +155,11 @@ std::optional<IngestRequest> BankInbox::PopIngest() {
 std::vector<DeleteRequest> BankInbox::TakeDeletes() {
   const std::lock_guard lock(mutex_);
   return std::exchange(deletes_, {});
+}
+
+std::vector<CompactRequest> BankInbox::TakeCompacts() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(compacts_, {});
 }
 
 std::vector<EncodeResult> BankInbox::TakeEncoded() {

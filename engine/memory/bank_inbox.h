@@ -30,6 +30,10 @@ struct DeleteRequest {
   Bank::DeleteDone done;
 };
 
+struct CompactRequest {
+  Bank::CompactDone done;
+};
+
 struct EncodeResult {
   uint32_t number = 0;
   absl::StatusOr<EncodedDocument> encoded;
@@ -46,6 +50,7 @@ class BankInbox {
   // RESOURCE_EXHAUSTED (with retry_after) or UNAVAILABLE: then the request is not taken.
   absl::Status PushIngest(IngestRequest& request);
   absl::Status PushDelete(DeleteRequest& request);
+  absl::Status PushCompact(CompactRequest& request);
 
   void PushEncoded(EncodeResult result);
   void PushDamaged(uint32_t number);  // a document whose content cannot be read
@@ -63,6 +68,7 @@ class BankInbox {
   bool Wait(bool takes_ingests, bool is_idle, absl::Duration timeout);
   std::optional<IngestRequest> PopIngest();
   std::vector<DeleteRequest> TakeDeletes();
+  std::vector<CompactRequest> TakeCompacts();
   std::vector<EncodeResult> TakeEncoded();
   std::vector<uint32_t> TakeDamaged();
   bool has_ingests() const;
@@ -79,6 +85,7 @@ class BankInbox {
   std::deque<IngestRequest> ingests_;
   int64_t ingest_bytes_ = 0;
   std::vector<DeleteRequest> deletes_;
+  std::vector<CompactRequest> compacts_;
   std::vector<EncodeResult> encoded_;
   std::vector<uint32_t> damaged_;
   bool poked_ = false;

@@ -33,6 +33,13 @@ absl::Status BankLoader::Load() {
   MatchDocuments();
   MSA_RETURN_IF_ERROR(LoadShards());
   MSA_RETURN_IF_ERROR(CommitRepairs());
+  for (const Segment& segment : segments_) {
+    const auto num_live = static_cast<int64_t>(segment.documents.size());
+    parts_->segment_table[segment.row.id] = {.instruction_set = segment.row.instruction_set,
+                                             .num_documents = segment.row.num_documents,
+                                             .num_dead = segment.row.num_documents - num_live,
+                                             .file_bytes = segment.row.file_bytes};
+  }
   for (const DocumentRow& row : accepted_) {
     parts_->admission->ReserveAnyway(row.num_tokens, parts_->KeyBytes(row.num_chunks));
     queue_->Add(row.number, row.num_tokens, {});
@@ -102,9 +109,7 @@ absl::Status BankLoader::OpenSegments() {
                                   kSegmentVersion),
                      "UNKNOWN_FORMAT_VERSION");
     }
-    auto reader = SegmentReader::Open(
-        parts_->segments, segment.row.id, parts_->geometry(),
-        [inbox = parts_->inbox](uint32_t number) { inbox->PushDamaged(number); });
+    auto reader = parts_->OpenSegment(segment.row.id);
     if (reader.ok()) {
       segment.reader = *std::move(reader);
     } else if (IsDamage(reader.status())) {

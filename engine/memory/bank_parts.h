@@ -15,6 +15,8 @@
 #include "engine/memory/metadata_index.h"
 #include "engine/memory/metadata_json.h"
 #include "engine/memory/segment_files.h"
+#include "engine/memory/segment_reader.h"
+#include "engine/memory/segment_table.h"
 #include "engine/memory/visible_bank.h"
 
 namespace msa::engine {
@@ -39,8 +41,10 @@ struct BankParts {
   uint64_t revision = 0;      // the newest committed; queries see it after the next step boundary
   uint64_t next_segment = 1;  // file names are not used twice, also not after a failure
   std::deque<std::pair<uint64_t, uint32_t>>
-      deleted_rows;            // to_revision, number; ascending: to purge
-  absl::Status write_failure;  // not ok: the bank is read-only
+      deleted_rows;  // to_revision, number; ascending: to purge
+  SegmentTable segment_table;
+  bool shards_have_dead = false;  // something was retired since they were last compacted
+  absl::Status write_failure;     // not ok: the bank is read-only
 
   // After a write that failed. A full disk passes; anything else leaves the catalog or a file in
   // doubt, and the bank stays read-only until it is opened again.
@@ -52,6 +56,12 @@ struct BankParts {
   const MemoryGeometry& geometry() const { return options.geometry; }
   int64_t KeyBytes(int64_t num_chunks) const {
     return num_chunks * geometry().router_key_bytes_per_chunk();
+  }
+
+  // Tells the bank's thread of what is damaged.
+  absl::StatusOr<std::unique_ptr<SegmentReader>> OpenSegment(uint64_t segment_id) const {
+    return SegmentReader::Open(segments, segment_id, geometry(),
+                               [inbox = inbox](uint32_t number) { inbox->PushDamaged(number); });
   }
 
   // Before a document becomes visible. What ids and metadata take counts against the memory for

@@ -27,6 +27,10 @@ struct BankStoreOptions {
   absl::Duration segment_interval =
       absl::Milliseconds(200);  // encoded documents wait at most this long for a segment
   int64_t segment_target_bytes = int64_t{64} << 20;
+  // Segments are rewritten, and memory is, where this share of them is dead; and so many small
+  // segments (an eighth of segment_target_bytes) are merged.
+  double compaction_share = 0.25;
+  int64_t compaction_merge = 16;
   absl::Duration write_retry_interval =
       absl::Seconds(1);  // after a segment did not fit on the disk
 };

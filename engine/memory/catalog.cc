@@ -35,6 +35,7 @@ constexpr char kDeleteSegment[] = "DELETE FROM segments WHERE segment = ?1";
 constexpr char kSelectSegments[] = "SELECT * FROM segments ORDER BY segment";
 // A page reads no more, so that a filter that keeps little does not hold the connection for long.
 constexpr int64_t kMaxRowsOfPage = 10'000;
+constexpr char kTruncateLog[] = "PRAGMA wal_checkpoint(TRUNCATE)";
 constexpr char kBeginWriting[] = "BEGIN IMMEDIATE";
 constexpr char kBeginReading[] = "BEGIN";
 constexpr char kCommit[] = "COMMIT";
@@ -177,6 +178,14 @@ absl::Status Catalog::InsertSegment(const SegmentRow& row) {
 absl::Status Catalog::RemoveSegment(uint64_t id) {
   MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(kDeleteSegment));
   return statement.Bind(1, id).Run();
+}
+
+absl::Status Catalog::TruncateLog() {
+  const std::lock_guard lock(reader_mutex_);
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(kTruncateLog));
+  MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+  if (has_row && statement.Int(0) == 0) return absl::OkStatus();
+  return absl::UnavailableError("another process reads the catalog; its log could not be cut");
 }
 
 absl::StatusOr<std::vector<DocumentRow>> Catalog::VersionsOf(const std::string& id) {

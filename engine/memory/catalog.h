@@ -68,6 +68,9 @@ class Catalog {
   absl::Status Purge(uint32_t number);  // row and text
   absl::Status InsertSegment(const SegmentRow& row);
   absl::Status RemoveSegment(uint64_t id);
+  // Outside a transaction: all of the log into the database, and the log cut to nothing, so that no
+  // byte of what was deleted stays in it. Waits for readers.
+  absl::Status TruncateLog();
 
   // Versions of an id that are not DELETED, the newest first.
   absl::StatusOr<std::vector<DocumentRow>> VersionsOf(const std::string& id);

@@ -31,7 +31,8 @@ MemoryBank::MemoryBank(const BankEnvironment& environment, const std::string& di
                     "TOKEN_BUDGET_EXCEEDED", settings_.bank.token_budget),
       queue_(&parts_),
       acceptance_(&parts_, &queue_, &acknowledgements_),
-      segment_commit_(&parts_, &queue_, &acknowledgements_) {
+      segment_commit_(&parts_, &queue_, &acknowledgements_),
+      compaction_(&parts_) {
   const BankStoreOptions& options = environment_.options;
   parts_.name = settings_.name;
   parts_.options = options;
@@ -73,6 +74,7 @@ void MemoryBank::RunThread() {
   acceptance_.RefuseAll(
       Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING"));
   acknowledgements_.Stop();
+  compaction_.Stop();
 }
 
 absl::Duration MemoryBank::DoRound() {
@@ -94,7 +96,9 @@ absl::Duration MemoryBank::DoRound() {
   acknowledgements_.Visible(parts_.visible->revision());
   if (!parts_.write_failure.ok()) acknowledgements_.AllRefused(parts_.write_failure);
   if (purges_more) return absl::ZeroDuration();
-  return std::max(segment_commit_.TimeUntilDue(), absl::ZeroDuration());
+  compaction_.Run();
+  return std::max(std::min(segment_commit_.TimeUntilDue(), compaction_.TimeUntilDue()),
+                  absl::ZeroDuration());
 }
 
 void MemoryBank::Stop() {
@@ -166,6 +170,15 @@ void MemoryBank::Push(DeleteRequest request) {
   const absl::Status status = parts_.inbox->PushDelete(request);
   if (status.ok()) return;
   DeleteResult result;
+  result.status = status;
+  request.done(std::move(result));
+}
+
+void MemoryBank::Compact(CompactDone done) {
+  CompactRequest request{std::move(done)};
+  const absl::Status status = parts_.inbox->PushCompact(request);
+  if (status.ok()) return;
+  CompactResult result;
   result.status = status;
   request.done(std::move(result));
 }

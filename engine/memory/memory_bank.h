@@ -9,6 +9,7 @@
 #include "engine/memory/acceptance.h"
 #include "engine/memory/bank.h"
 #include "engine/memory/bank_parts.h"
+#include "engine/memory/compaction.h"
 #include "engine/memory/segment_commit.h"
 
 namespace msa::engine {
@@ -45,6 +46,7 @@ class MemoryBank : public Bank {
               IngestDone done) override;
   void Delete(std::vector<std::string> ids, DeleteDone done) override;
   void DeleteMatching(Filter filter, DeleteDone done) override;
+  void Compact(CompactDone done) override;
   absl::StatusOr<DocumentInfo> Get(const std::string& id, bool with_text) const override;
   absl::StatusOr<DocumentPage> List(const std::string& after_id, int64_t limit, bool with_text,
                                     const Filter* filter) const override;
@@ -90,6 +92,7 @@ class MemoryBank : public Bank {
   Acknowledgements acknowledgements_;
   Acceptance acceptance_;
   SegmentCommit segment_commit_;
+  Compaction compaction_;
   std::thread thread_;
 };
 

@@ -14,6 +14,17 @@ constexpr size_t kMaxPurgedAtOnce = 1024;
 
 }  // namespace
 
+SegmentRow RowOf(const SegmentReader& segment) {
+  SegmentRow row;
+  row.id = segment.segment_id();
+  row.version = kSegmentVersion;
+  row.instruction_set = segment.instruction_set();
+  row.num_documents = static_cast<int64_t>(segment.documents().size());
+  row.file_bytes = static_cast<int64_t>(segment.file_bytes());
+  for (const SegmentDocument& document : segment.documents()) row.num_chunks += document.num_chunks;
+  return row;
+}
+
 template <class Change>
 absl::Status SegmentCommit::InTransaction(Change change) {
   Catalog* const catalog = parts_->catalog;
@@ -89,26 +100,14 @@ absl::StatusOr<std::shared_ptr<const SegmentReader>> SegmentCommit::Write(
         {activation.row.number, activation.row.text_hash, &activation.encoded.document});
   }
   MSA_RETURN_IF_ERROR(WriteSegment(*parts_->segments, segment_id, parts_->geometry(), inputs));
-  auto reader =
-      SegmentReader::Open(parts_->segments, segment_id, parts_->geometry(),
-                          [inbox = parts_->inbox](uint32_t number) { inbox->PushDamaged(number); });
-  MSA_RETURN_IF_ERROR(reader.status());
-  (*reader)->DropRouterKeyChecksums();
-  return std::shared_ptr<const SegmentReader>(*std::move(reader));
+  MSA_ASSIGN_OR_RETURN(auto reader, parts_->OpenSegment(segment_id));
+  reader->DropRouterKeyChecksums();
+  return std::shared_ptr<const SegmentReader>(std::move(reader));
 }
 
 absl::Status SegmentCommit::Commit(const SegmentReader& segment, uint64_t revision,
                                    std::vector<Activation>* activations) {
-  SegmentRow segment_row;
-  segment_row.id = segment.segment_id();
-  segment_row.version = kSegmentVersion;
-  segment_row.instruction_set = segment.instruction_set();
-  segment_row.num_documents = static_cast<int64_t>(segment.documents().size());
-  segment_row.file_bytes = static_cast<int64_t>(segment.file_bytes());
-  for (const SegmentDocument& document : segment.documents()) {
-    segment_row.num_chunks += document.num_chunks;
-  }
-  MSA_RETURN_IF_ERROR(parts_->catalog->InsertSegment(segment_row));
+  MSA_RETURN_IF_ERROR(parts_->catalog->InsertSegment(RowOf(segment)));
   // The newest first: of two versions in one segment the older one then finds the newer ACTIVE.
   for (size_t i = activations->size(); i-- > 0;) {
     Activation& activation = (*activations)[i];
@@ -153,6 +152,10 @@ void SegmentCommit::TakeEffect(std::shared_ptr<const SegmentReader> segment, uin
   publication.additions.resize(static_cast<size_t>(parts_->options.num_shards));
   const absl::Duration now = parts_->clock->Monotonic();
   BankLedger& ledger = *parts_->ledger;
+  SegmentUse& use = parts_->segment_table[segment->segment_id()];
+  use.instruction_set = segment->instruction_set();
+  use.num_documents = static_cast<int64_t>(segment->documents().size());
+  use.file_bytes = static_cast<int64_t>(segment->file_bytes());
   for (Activation& activation : activations) {
     const DocumentRow& row = activation.row;
     const int64_t key_bytes = parts_->KeyBytes(row.num_chunks);
@@ -175,6 +178,7 @@ void SegmentCommit::TakeEffect(std::shared_ptr<const SegmentReader> segment, uin
       parts_->observer->DocumentActive(row.num_tokens, now - activation.encoded.accepted_at);
     } else {
       parts_->admission->Release(0, key_bytes);  // its tokens count as a tombstone's
+      use.num_dead += 1;
       ledger.Change([&](BankStats& stats) {
         stats.num_tombstones += 1;
         stats.text_bytes -= row.text_bytes;
@@ -239,10 +243,12 @@ void SegmentCommit::EncodeAgain(uint32_t number) {
   if (!parts_->write_failure.ok() || parts_->ledger->RankOf(number) < 0) return;
   const uint64_t revision = parts_->revision + 1;
   DocumentRow row;
+  uint64_t segment = 0;  // that it is damaged in
   const absl::Status status = InTransaction([&]() -> absl::Status {
     MSA_ASSIGN_OR_RETURN(const auto found, parts_->catalog->Find(number));
     if (!found) return absl::InternalError("an ACTIVE document has no row");
     row = *found;
+    segment = row.segment;
     row.state = DocumentState::kAccepted;
     row.from_revision = 0;
     row.segment = 0;
@@ -257,6 +263,8 @@ void SegmentCommit::EncodeAgain(uint32_t number) {
                             "text",
                             "SEGMENT_DAMAGED", "", {{"document_id", row.id}}));
   parts_->revision = revision;
+  parts_->segment_table[segment].num_dead += 1;
+  parts_->shards_have_dead = true;
   Publication publication;
   publication.revision = revision;
   publication.retired.emplace_back(parts_->ledger->Displace(number, row.num_chunks, row.num_tokens),
@@ -285,7 +293,11 @@ bool SegmentCommit::Purge() {
     return absl::OkStatus();
   });
   if (!status.ok()) return false;
-  for (const DocumentRow& row : purged) parts_->RemoveFromIndex(row);
+  for (const DocumentRow& row : purged) {
+    parts_->RemoveFromIndex(row);
+    parts_->segment_table[row.segment].num_dead += 1;
+  }
+  parts_->shards_have_dead = true;
   rows.erase(rows.begin(), rows.begin() + static_cast<int64_t>(count));
   return count == kMaxPurgedAtOnce;
 }

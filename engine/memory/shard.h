@@ -16,8 +16,8 @@ namespace msa::engine {
 class SegmentReader;
 
 // One rank's part of one bank: router keys in memory, content where the segments are. Routing keys
-// live in append-only extents; deleted and superseded documents stay in them, invisible, until the
-// bank is compacted or opened again.
+// live in append-only extents; deleted and superseded documents stay in them, invisible, until
+// Compact moves the others out.
 //
 // Threads: the mutators run between steps only (DocumentEncoder::AtStepBoundary); the readers run
 // inside steps, on any rank's thread, or between steps.
@@ -59,6 +59,14 @@ class Shard {
   // Nothing where the number is not here. A document that was retired may be added again: its
   // content is then read from the new place.
   void Retire(uint32_t number, uint64_t to_revision);
+  // The document's content is in another segment from now on. Nothing where it is not here, or not
+  // in segment `from`.
+  void Relocate(uint32_t number, uint64_t from, std::shared_ptr<const SegmentReader> to,
+                int64_t document_in_segment);
+  // Drops what no query of `oldest_revision` or later sees from the extent that has most of it,
+  // where that is `least_share` of its chunks or more. Copies the rest of one extent at most.
+  // Returns the chunks that went; 0: there is no such extent.
+  int64_t Compact(uint64_t oldest_revision, double least_share);
 
  private:
   struct Extent;
@@ -70,10 +78,17 @@ class Shard {
     std::shared_ptr<const SegmentReader> segment;
   };
   Extent& ExtentFor(int64_t num_chunks);
+  // Adds a document to the tables. Its keys go to KeysAt(extent, layer, chunk).
+  Extent& Append(uint32_t number, uint64_t from_revision, uint64_t to_revision, int64_t num_chunks);
+  std::byte* KeysAt(const Extent& extent, size_t layer, int64_t chunk) const;
+  size_t LayerBytes(int64_t num_chunks) const;  // of one layer's keys
+  void MoveOut(Extent* extent, uint64_t oldest_revision);
   void UpdateViews(size_t extent_index);
 
   MemoryGeometry geometry_;
   std::vector<std::unique_ptr<Extent>> extents_;
+  size_t open_extent_ = 0;            // where documents are added; extents_.size(): a new one
+  std::vector<size_t> free_extents_;  // emptied, to be used again
   std::vector<std::vector<kernels::KeyExtent>> views_;  // [layer][extent]
   absl::flat_hash_map<uint32_t, Location> locations_;
   int64_t num_chunks_ = 0;

@@ -31,11 +31,38 @@ void VisibleBank::Publish(Publication publication) {
   for (const auto& [rank, number] : publication.retired) {
     shards_[static_cast<size_t>(rank)].Retire(number, publication.revision);
   }
+  for (const Publication::Relocation& relocation : publication.relocations) {
+    for (Shard& shard : shards_) {
+      shard.Relocate(relocation.number, relocation.from_segment, publication.segment,
+                     relocation.document_in_segment);
+    }
+  }
   {
     const std::lock_guard lock(mutex_);
     revision_ = std::max(revision_, publication.revision);
+    if (!publication.replaced_segments.empty()) freed_.boundary_has_passed = true;
+    freed_.segments.insert(freed_.segments.end(), publication.replaced_segments.begin(),
+                           publication.replaced_segments.end());
   }
   changed_();
+}
+
+void VisibleBank::CompactShards(uint64_t revision, double least_share) {
+  const std::lock_guard publishing(publish_mutex_);
+  const uint64_t oldest = std::min(revision, oldest_revision());
+  int64_t num_chunks = 0;
+  for (Shard& shard : shards_) num_chunks += shard.Compact(oldest, least_share);
+  {
+    const std::lock_guard lock(mutex_);
+    freed_.num_chunks += num_chunks;
+    freed_.boundary_has_passed = true;
+  }
+  changed_();
+}
+
+Freed VisibleBank::TakeFreed() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(freed_, {});
 }
 
 uint64_t VisibleBank::revision() const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/memory/bank.h"
+#include "engine/memory/segment_reader.h"
 #include "engine/memory/shard.h"
 
 namespace msa::engine {
@@ -18,6 +19,21 @@ struct Publication {
   uint64_t revision = 0;
   std::vector<std::vector<Shard::Addition>> additions;  // [R]
   std::vector<std::pair<int, uint32_t>> retired;        // rank, number
+  struct Relocation {
+    uint32_t number = 0;
+    uint64_t from_segment = 0;
+    int64_t document_in_segment = 0;
+  };
+  std::vector<Relocation> relocations;  // into `segment`
+  std::shared_ptr<const SegmentReader> segment;
+  std::vector<uint64_t> replaced_segments;  // nobody reads them from now on
+};
+
+// What compaction has set free since it was last asked.
+struct Freed {
+  bool boundary_has_passed = false;  // what was asked for has happened
+  int64_t num_chunks = 0;            // of router keys in memory
+  std::vector<uint64_t> segments;    // their files may go
 };
 
 // What queries see of a bank: its shards, the revision they stand at, and the revisions that
@@ -33,11 +49,14 @@ class VisibleBank : public std::enable_shared_from_this<VisibleBank> {
 
   // Between steps only.
   void Publish(Publication publication);
+  // Shard::Compact once for each shard, of what had gone at `revision` and no query sees.
+  void CompactShards(uint64_t revision, double least_share);
 
   // ---- any thread
   uint64_t revision() const;
   uint64_t oldest_revision() const;  // that a query, running or coming, may be at
   std::unique_ptr<BankPin> Pin();
+  Freed TakeFreed();
 
  private:
   class RevisionPin;
@@ -49,6 +68,7 @@ class VisibleBank : public std::enable_shared_from_this<VisibleBank> {
   mutable std::mutex mutex_;
   uint64_t revision_;               // under mutex_
   std::multiset<uint64_t> pinned_;  // under mutex_
+  Freed freed_;                     // under mutex_
 };
 
 }  // namespace msa::engine

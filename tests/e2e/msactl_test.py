@@ -102,6 +102,28 @@ class Msactl(unittest.TestCase):
         self.assertEqual(int(deleted[0]["deleted"]), 6)
         self.assertEqual(self.run_json("doc", "list", "-b", BANK, "--filter", "metadata.n:*"), [])
 
+    def test_compaction_leaves_nothing_of_what_was_deleted(self):
+        bank = "compacted"
+        self.run_tool("bank", "create", bank)
+        rows = [{"id": f"secret-{i}", "text": f"The secret number {i} is hidden here."} for i in range(20)]
+        kept = {"id": "kept", "text": "This one stays in the bank."}
+        self.run_tool("ingest", "-b", bank, "-", stdin=lines(*rows, kept))
+
+        def on_disk(text: bytes) -> bool:
+            folder = self.server.data / "banks" / bank
+            return any(text in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+        self.assertTrue(on_disk(b"The secret number") and on_disk(b"secret-7"))
+        self.run_tool("doc", "delete", "-b", bank, "--filter", 'NOT id = "kept"')
+        report = self.run_json("bank", "compact", bank)[0]
+        self.assertEqual((int(report["dropped_documents"]), int(report.get("segments", 0))), (20, 1))
+        self.assertFalse(on_disk(b"The secret number") or on_disk(b"secret-"))
+        self.assertTrue(on_disk(b"This one stays"))
+        self.assertEqual(self.run_json("doc", "list", "-b", bank)[0]["id"], "kept")
+        self.run_tool("bank", "compact", bank)
+        self.assertIn("Dropped 0 documents", self.stderr)
+        self.run_tool("bank", "compact", "nobody", code=1)
+        self.assertIn("BANK_NOT_FOUND", self.stderr)
+
     def test_partial_ingest_names_rejects_and_keeps_them_for_another_try(self):
         rejects = self.folder / "rejects.jsonl"
         text = lines({"id": "new", "text": "The colour of Kowido is yellow."}, {"id": "code", "text": "Other text."},

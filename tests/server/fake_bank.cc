@@ -165,6 +165,14 @@ void FakeBank::DeleteMatching(engine::Filter filter, DeleteDone done) {
   Delete(std::move(ids), std::move(done));
 }
 
+void FakeBank::Compact(CompactDone done) {
+  done({.status = absl::OkStatus(),
+        .num_dropped = 5,
+        .freed_bytes = 4096,
+        .num_segments = 1,
+        .num_pinned = 2});
+}
+
 absl::StatusOr<engine::DocumentInfo> FakeBank::Get(const std::string& id, bool with_text) const {
   const std::lock_guard lock(mutex_);
   const auto found = documents_.find(id);

@@ -41,6 +41,7 @@ class FakeBank : public engine::Bank {
               IngestDone done) override;
   void Delete(std::vector<std::string> ids, DeleteDone done) override;
   void DeleteMatching(engine::Filter filter, DeleteDone done) override;
+  void Compact(CompactDone done) override;
   absl::StatusOr<engine::DocumentInfo> Get(const std::string& id, bool with_text) const override;
   static constexpr int64_t kRowsOfPage = 8;  // looked at for one page of List
   absl::StatusOr<engine::DocumentPage> List(const std::string& after_id, int64_t limit,

@@ -127,6 +127,10 @@ class Client:
         request = memory_service_pb2.DeleteDocumentsRequest(bank=bank, document_ids=document_ids, filter=filter)
         return self._call(self._memory.DeleteDocuments, request)
 
+    def compact_bank(self, bank: str) -> admin_service_pb2.CompactBankResponse:
+        """Drops what was deleted from memory and disk; waits until it is gone."""
+        return self._call(self._admin.CompactBank, admin_service_pb2.CompactBankRequest(bank=bank))
+
     # ---- queries
     def ask(self, bank: str, question: str, **options) -> Iterator[query_service_pb2.GenerateResponse]:
         """The events of an answer as they come. options: fields of GenerateRequest."""

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <limits>
 #include <sstream>
 #include <thread>
 #include <utility>
@@ -110,6 +111,12 @@ Bank::DeleteResult DeleteMatching(Bank& bank, Filter filter) {
   return result.get_future().get();
 }
 
+Bank::CompactResult Compact(Bank& bank) {
+  std::promise<Bank::CompactResult> result;
+  bank.Compact([&](Bank::CompactResult r) { result.set_value(std::move(r)); });
+  return result.get_future().get();
+}
+
 bool Settles(Bank& bank) {
   if (!Eventually([&] { return bank.Stats().num_accepted == 0; })) return false;
   return Delete(bank, {}).status.ok();  // answered when all that is committed is visible
@@ -129,6 +136,8 @@ BankTest::BankTest() {
   options_.geometry = SmallGeometry();
   options_.segment_interval = absl::Milliseconds(20);
   options_.write_retry_interval = absl::Milliseconds(5);
+  options_.compaction_share = 2;
+  options_.compaction_merge = std::numeric_limits<int64_t>::max();
   encoder_ = std::make_unique<ScriptedEncoder>(options_.geometry);
 }
 

@@ -63,13 +63,15 @@ IngestResult Ingest(Bank& bank, const std::string& id, const std::string& text,
                     AcknowledgeAt level = AcknowledgeAt::kActive);
 Bank::DeleteResult Delete(Bank& bank, std::vector<std::string> ids);
 Bank::DeleteResult DeleteMatching(Bank& bank, Filter filter);
+Bank::CompactResult Compact(Bank& bank);
 
 // Waits (at most 20 s) until `condition` holds; false when it does not.
 bool Eventually(const std::function<bool()>& condition);
 // Waits until no document is ACCEPTED and queries see all that is ACTIVE.
 bool Settles(Bank& bank);
 
-// A store over a temporary directory with one bank, "a", and a ScriptedEncoder.
+// A store over a temporary directory with one bank, "a", and a ScriptedEncoder. Nothing is compacted
+// by itself.
 class BankTest : public ::testing::Test {
  protected:
   BankTest();

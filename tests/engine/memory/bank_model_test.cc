@@ -179,8 +179,16 @@ class BankModelTest : public BankTest {
   uint32_t next_number_ = 1;
 };
 
-TEST_F(BankModelTest, RandomOperationsGiveWhatAMapGives) {
+class CompactedBankModelTest : public BankModelTest, public ::testing::WithParamInterface<bool> {};
+
+// With and without compaction, by itself and on demand.
+TEST_P(CompactedBankModelTest, RandomOperationsGiveWhatAMapGives) {
+  const bool compacts = GetParam();
   options_.segment_interval = absl::Milliseconds(1);
+  if (compacts) {
+    options_.compaction_share = 0.25;
+    options_.compaction_merge = 4;
+  }
   MakeBank();
   for (int step = 0; step < 4000; ++step) {
     const int what = Random(100);
@@ -190,6 +198,8 @@ TEST_F(BankModelTest, RandomOperationsGiveWhatAMapGives) {
       DeleteRandomDocuments();
     } else if (what < 90) {
       DeleteWhatMatches();
+    } else if (what < 91 && compacts) {
+      EXPECT_TRUE(Compact(*bank_).status.ok());
     } else if (what < 94) {
       StartQuery();
     } else if (what < 96) {
@@ -207,6 +217,8 @@ TEST_F(BankModelTest, RandomOperationsGiveWhatAMapGives) {
     if (HasFailure()) FAIL() << "step " << step;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Compacts, CompactedBankModelTest, ::testing::Bool());
 
 }  // namespace
 }  // namespace msa::engine

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "tests/engine/memory/bank_fixture.h"
@@ -115,6 +117,55 @@ TEST(ShardTest, ADocumentLargerThanAnExtentGetsItsOwn) {
   }
   EXPECT_EQ(shard.RouterKeys(0).size(), 3u);
   EXPECT_EQ(shard.num_chunks(), 300);
+}
+
+// Many documents over several extents, some retired at revision 5; a query of revision 5 or later
+// must find the same keys under the same numbers after every compaction.
+TEST(ShardTest, CompactionMovesTheLivingAndDropsTheDead) {
+  const ScriptedEncoder encoder(SmallGeometry());
+  Shard shard(SmallGeometry());
+  constexpr uint32_t kCount = 30'000;
+  std::vector<Shard::Addition> additions;
+  int64_t num_chunks = 0, num_dead = 0;
+  for (uint32_t n = 0; n < kCount; ++n) {
+    additions.push_back(Addition(encoder, n, "text", 1));
+    num_chunks += additions.back().num_chunks;
+    if (n % 3 == 0) num_dead += additions.back().num_chunks;
+  }
+  shard.Add(std::move(additions));
+  ASSERT_GT(shard.RouterKeys(0).size(), 1u);
+  for (uint32_t n = 0; n < kCount; n += 3) shard.Retire(n, 5);
+  EXPECT_EQ(shard.Compact(4, 0), 0) << "a query of revision 4 sees them";
+  EXPECT_EQ(shard.Compact(5, 0.5), 0) << "no extent has so many";
+  int64_t freed = 0;
+  while (const int64_t chunks = shard.Compact(5, 0)) freed += chunks;
+  EXPECT_EQ(freed, num_dead);
+  EXPECT_EQ(shard.num_documents(), 2 * kCount / 3);
+  EXPECT_EQ(shard.num_chunks(), num_chunks - num_dead);
+  EXPECT_EQ(shard.NumChunks(0), 0);
+  EXPECT_GT(shard.NumChunks(1), 0);
+  const size_t row = 8;  // kv_width in bf16
+  std::vector<bool> found(kCount);
+  for (int layer = 0; layer < 3; ++layer) {
+    for (const kernels::KeyExtent& extent : shard.RouterKeys(layer)) {
+      for (size_t i = 0; i < extent.numbers.size(); ++i) {
+        const uint32_t number = extent.numbers[i];
+        ASSERT_NE(number % 3, 0u);
+        found[number] = true;
+        const EncodedDocument encoded = encoder.EncodedOf(number, "text");
+        const size_t bytes = static_cast<size_t>(encoded.num_chunks) * row;
+        const auto* const stored =
+            static_cast<const std::byte*>(extent.keys) + extent.chunk_offsets[i] * row;
+        ASSERT_EQ(
+            std::memcmp(stored, &encoded.router_keys[static_cast<size_t>(layer) * bytes], bytes),
+            0);
+      }
+    }
+  }
+  EXPECT_EQ(std::count(found.begin(), found.end(), true), 2 * kCount / 3);
+  shard.Retire(1, 9);  // found in its new place
+  EXPECT_GT(shard.Compact(9, 0), 0);
+  EXPECT_EQ(shard.NumChunks(1), 0);
 }
 
 }  // namespace

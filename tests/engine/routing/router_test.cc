@@ -40,6 +40,7 @@ class ShardsOnly : public Bank {
   void Ingest(DocumentInput, IngestMode, AcknowledgeAt, IngestDone) override {}
   void Delete(std::vector<std::string>, DeleteDone) override {}
   void DeleteMatching(Filter, DeleteDone) override {}
+  void Compact(CompactDone) override {}
   absl::StatusOr<DocumentInfo> Get(const std::string&, bool) const override {
     return absl::NotFoundError("");
   }

@@ -1,0 +1,280 @@
+#include "engine/memory/compaction.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/memory/refusal.h"
+#include "engine/memory/segment_commit.h"
+#include "engine/memory/segment_writer.h"
+#include "kernels/core/status_macros.h"
+
+namespace msa::engine {
+namespace {
+
+constexpr absl::Duration kPause = absl::Seconds(1);  // between two looks at the shards, or attempts
+
+}  // namespace
+
+void Compaction::Run() {
+  due_in_ = absl::InfiniteDuration();
+  TakeFreed();
+  for (CompactRequest& request : parts_->inbox->TakeCompacts()) {
+    requests_.push_back(std::move(request.done));
+    asked_below_segment_ = parts_->next_segment;
+    asked_revision_ = parts_->revision;
+    parts_->shards_have_dead = true;  // perhaps too few to be dropped without being asked
+    not_before_ = -absl::InfiniteDuration();
+  }
+  if (!parts_->write_failure.ok()) {
+    Finish(Refusal(absl::StatusCode::kUnavailable, "the bank is read-only since a write failed",
+                   "BANK_READ_ONLY"));
+    return;
+  }
+  if (waits_for_boundary_) return;  // that pokes the bank's thread
+  const absl::Duration now = parts_->clock->Monotonic();
+  if (now < not_before_) {
+    if (parts_->shards_have_dead) due_in_ = not_before_ - now;
+    return;
+  }
+  if (const std::vector<uint64_t> segments = ChooseSegments(); !segments.empty()) {
+    const absl::Status status = RunUnit(segments);
+    if (status.ok()) return;
+    parts_->observer->ProblemFound(parts_->name, status);
+    not_before_ = now + kPause;
+    Finish(status);
+    return;
+  }
+  if (parts_->shards_have_dead) {
+    CompactShards();
+  } else if (is_asked()) {
+    Finish(parts_->catalog->TruncateLog());
+  }
+}
+
+void Compaction::TakeFreed() {
+  const Freed freed = parts_->visible->TakeFreed();
+  if (freed.boundary_has_passed) waits_for_boundary_ = false;
+  if (freed.num_chunks > 0) {
+    const int64_t key_bytes = parts_->KeyBytes(freed.num_chunks);
+    parts_->admission->Release(0, key_bytes);
+    parts_->ledger->Change([&](BankStats& stats) { stats.router_key_bytes -= key_bytes; });
+    parts_->shards_have_dead = true;  // one extent of a shard goes at a time
+    not_before_ = -absl::InfiniteDuration();
+  }
+  for (const uint64_t segment_id : freed.segments) {
+    parts_->segments->Forget(segment_id);
+    // What stays is nobody's and goes when the bank is opened.
+    parts_->segments->file_system()->Remove(parts_->segments->PathOf(segment_id)).IgnoreError();
+  }
+}
+
+// Looking for dead keys takes time between steps, so it is not done after every delete.
+void Compaction::CompactShards() {
+  parts_->shards_have_dead = false;
+  waits_for_boundary_ = true;
+  if (!is_asked()) not_before_ = parts_->clock->Monotonic() + kPause;
+  const uint64_t revision = is_asked() ? asked_revision_ : parts_->revision;
+  const double share = is_asked() ? 0 : parts_->options.compaction_share;
+  parts_->encoder->AtStepBoundary(
+      [bank = parts_->visible, revision, share] { bank->CompactShards(revision, share); });
+}
+
+// Those with dead documents, and small ones, of at most one new segment together.
+std::vector<uint64_t> Compaction::ChooseSegments() const {
+  const BankStoreOptions& options = parts_->options;
+  struct Group {
+    std::vector<uint64_t> segments;
+    int64_t bytes = 0;
+    int64_t num_small = 0;
+    bool has_dead = false;
+  };
+  std::map<std::string, Group> groups;  // by instruction set
+  for (const auto& [id, use] : parts_->segment_table) {
+    const bool is_meant = is_asked() && id < asked_below_segment_;
+    const auto share = static_cast<double>(use.num_dead) / static_cast<double>(use.num_documents);
+    const bool has_dead = use.num_dead > 0 && (is_meant || share >= options.compaction_share);
+    const bool is_small =
+        use.file_bytes < options.segment_target_bytes / 8 && (is_meant || !is_asked());
+    Group& group = groups[use.instruction_set];
+    const bool has_room =
+        group.segments.empty() || group.bytes + use.file_bytes <= options.segment_target_bytes;
+    if ((!has_dead && !is_small) || !has_room) continue;
+    group.segments.push_back(id);
+    group.bytes += use.file_bytes;
+    group.num_small += is_small ? 1 : 0;
+    group.has_dead |= has_dead;
+  }
+  const int64_t least_small = is_asked() ? 2 : options.compaction_merge;
+  for (const auto& [instruction_set, group] : groups) {
+    if (group.has_dead || group.num_small >= least_small) return group.segments;
+  }
+  return {};
+}
+
+absl::Status Compaction::RunUnit(const std::vector<uint64_t>& segments) {
+  Unit unit;
+  for (const uint64_t segment_id : segments) {
+    MSA_RETURN_IF_ERROR(ReadSegment(segment_id, &unit));
+  }
+  std::sort(unit.living.begin(), unit.living.end(),
+            [](const Living& a, const Living& b) { return a.row.number < b.row.number; });
+  const uint64_t segment_id = parts_->next_segment++;
+  std::shared_ptr<const SegmentReader> segment;
+  absl::Status status;
+  if (!unit.living.empty()) {
+    auto written = Write(unit, segment_id);
+    status = written.status();
+    if (status.ok()) segment = *std::move(written);
+  }
+  if (status.ok()) status = Commit(segment.get(), unit);
+  if (status.ok()) {
+    TakeEffect(std::move(segment), unit);
+    return status;
+  }
+  parts_->NoteWriteFailure(status);
+  parts_->segments->Forget(segment_id);
+  // After a commit in doubt the catalog may name the file: the next start knows.
+  if (parts_->write_failure.ok()) {
+    parts_->segments->file_system()->Remove(parts_->segments->PathOf(segment_id)).IgnoreError();
+  }
+  return status;
+}
+
+// A damaged document ends the unit; it is encoded again and is then dead in this segment.
+absl::Status Compaction::ReadSegment(uint64_t segment_id, Unit* unit) const {
+  MSA_ASSIGN_OR_RETURN(const auto reader, parts_->OpenSegment(segment_id));
+  const auto documents = reader->documents();
+  std::vector<bool> is_living(documents.size());
+  std::vector<DocumentRow> rows(documents.size());
+  for (size_t i = 0; i < documents.size(); ++i) {
+    MSA_ASSIGN_OR_RETURN(auto row, parts_->catalog->Find(documents[i].number));
+    is_living[i] =
+        row && row->segment == segment_id && row->document_in_segment == static_cast<int64_t>(i);
+    if (is_living[i]) rows[i] = *std::move(row);
+  }
+  MSA_ASSIGN_OR_RETURN(auto keys, reader->TakeRouterKeys(is_living));
+  for (size_t i = 0; i < documents.size(); ++i) {
+    if (is_living[i]) {
+      Living& living = unit->living.emplace_back();
+      living.row = std::move(rows[i]);
+      MSA_RETURN_IF_ERROR(ReadArrays(*reader, i, std::move(keys[i]), &living.encoded));
+    } else {
+      unit->num_dropped += 1;
+      unit->dropped_tokens += documents[i].num_tokens;
+      unit->dropped_chunks += documents[i].num_chunks;
+    }
+  }
+  unit->segments.push_back(segment_id);
+  unit->file_bytes += static_cast<int64_t>(reader->file_bytes());
+  return absl::OkStatus();
+}
+
+absl::Status Compaction::ReadArrays(const SegmentReader& reader, size_t document,
+                                    std::vector<std::byte> keys, EncodedDocument* out) const {
+  const SegmentDocument& entry = reader.documents()[document];
+  if (keys.empty()) {
+    parts_->inbox->PushDamaged(entry.number);
+    return Refusal(absl::StatusCode::kDataLoss,
+                   absl::StrCat(parts_->segments->PathOf(reader.segment_id()),
+                                ": the router keys of document ", entry.number, " are damaged"),
+                   "SEGMENT_DAMAGED");
+  }
+  out->num_tokens = entry.num_tokens;
+  out->num_chunks = entry.num_chunks;
+  out->router_keys = std::move(keys);
+  out->content.resize(2 * out->router_keys.size());
+  const auto num_layers = static_cast<size_t>(parts_->geometry().num_msa_layers);
+  const size_t layer_bytes = out->content.size() / num_layers;
+  for (size_t layer = 0; layer < num_layers; ++layer) {
+    const auto content = absl::MakeSpan(out->content).subspan(layer * layer_bytes, layer_bytes);
+    MSA_RETURN_IF_ERROR(reader.ReadContent(document, layer, content));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const SegmentReader>> Compaction::Write(const Unit& unit,
+                                                                       uint64_t segment_id) const {
+  MemoryGeometry geometry = parts_->geometry();
+  geometry.instruction_set = parts_->segment_table.at(unit.segments[0]).instruction_set;
+  std::vector<SegmentInput> inputs;
+  for (const Living& living : unit.living) {
+    inputs.push_back({living.row.number, living.row.text_hash, &living.encoded});
+  }
+  MSA_RETURN_IF_ERROR(WriteSegment(*parts_->segments, segment_id, geometry, inputs));
+  MSA_ASSIGN_OR_RETURN(auto reader, parts_->OpenSegment(segment_id));
+  reader->DropRouterKeyChecksums();
+  return std::shared_ptr<const SegmentReader>(std::move(reader));
+}
+
+absl::Status Compaction::Commit(const SegmentReader* segment, const Unit& unit) {
+  Catalog& catalog = *parts_->catalog;
+  const auto change = [&]() -> absl::Status {
+    if (segment != nullptr) MSA_RETURN_IF_ERROR(catalog.InsertSegment(RowOf(*segment)));
+    for (size_t i = 0; i < unit.living.size(); ++i) {
+      DocumentRow moved = unit.living[i].row;
+      moved.segment = segment->segment_id();
+      moved.document_in_segment = static_cast<int64_t>(i);
+      MSA_RETURN_IF_ERROR(catalog.Update(moved));
+    }
+    for (const uint64_t id : unit.segments) MSA_RETURN_IF_ERROR(catalog.RemoveSegment(id));
+    return absl::OkStatus();
+  };
+  MSA_RETURN_IF_ERROR(catalog.Begin());
+  const absl::Status status = change();
+  if (status.ok()) return catalog.Commit();
+  catalog.Rollback();
+  return status;
+}
+
+void Compaction::TakeEffect(std::shared_ptr<const SegmentReader> segment, const Unit& unit) {
+  Publication publication;
+  publication.revision = parts_->revision;
+  publication.replaced_segments = unit.segments;
+  int64_t file_bytes = 0;
+  if (segment != nullptr) {
+    file_bytes = static_cast<int64_t>(segment->file_bytes());
+    parts_->segment_table[segment->segment_id()] = {
+        .instruction_set = segment->instruction_set(),
+        .num_documents = static_cast<int64_t>(unit.living.size()),
+        .num_dead = 0,
+        .file_bytes = file_bytes};
+    for (size_t i = 0; i < unit.living.size(); ++i) {
+      const DocumentRow& row = unit.living[i].row;
+      publication.relocations.push_back({row.number, row.segment, static_cast<int64_t>(i)});
+    }
+    publication.segment = std::move(segment);
+  }
+  for (const uint64_t id : unit.segments) parts_->segment_table.erase(id);
+  parts_->admission->Release(unit.dropped_tokens, 0);
+  const auto num_segments = static_cast<int64_t>(parts_->segment_table.size());
+  parts_->ledger->Change([&](BankStats& stats) {
+    stats.num_tombstones -= unit.num_dropped;
+    stats.content_bytes -= 2 * parts_->KeyBytes(unit.dropped_chunks);
+    stats.num_segments = num_segments;
+  });
+  result_.num_dropped += unit.num_dropped;
+  result_.freed_bytes += unit.file_bytes - file_bytes;
+  waits_for_boundary_ = true;
+  parts_->Publish(std::move(publication));
+}
+
+void Compaction::Finish(const absl::Status& status) {
+  result_.status = status;
+  result_.num_segments = static_cast<int64_t>(parts_->segment_table.size());
+  result_.num_pinned = static_cast<int64_t>(parts_->deleted_rows.size());
+  for (Bank::CompactDone& done : requests_) done(result_);
+  requests_.clear();
+  result_ = {};
+}
+
+void Compaction::Stop() {
+  for (CompactRequest& request : parts_->inbox->TakeCompacts()) {
+    requests_.push_back(std::move(request.done));
+  }
+  Finish(Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING"));
+}
+
+}  // namespace msa::engine

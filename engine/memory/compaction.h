@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/memory/bank_parts.h"
+#include "engine/memory/document_encoder.h"
+#include "engine/memory/segment_reader.h"
+
+namespace msa::engine {
+
+// The part of a bank's thread that drops what nobody may see any more: it writes the living
+// documents of some segments into a new one, commits that, tells the shards at a step boundary and
+// then removes the old files; and it moves living router keys out of extents. One unit at a time,
+// of at most segment_target_bytes, so that other work of the thread waits for little. It runs by
+// itself where enough is dead, and for everything where it is asked to.
+class Compaction {
+ public:
+  explicit Compaction(BankParts* parts) : parts_(parts) {}
+
+  // How long until Run has something to do; infinite when that depends on others.
+  absl::Duration TimeUntilDue() const { return due_in_; }
+
+  // Rows of deleted documents that nobody sees are purged: SegmentCommit::Purge.
+  void Run();
+
+  void Stop();  // what waits is UNAVAILABLE
+
+ private:
+  struct Living {
+    DocumentRow row;  // as it was
+    EncodedDocument encoded;
+  };
+  // What some segments hold.
+  struct Unit {
+    std::vector<uint64_t> segments;
+    std::vector<Living> living;  // in ascending number
+    int64_t num_dropped = 0;
+    int64_t dropped_tokens = 0;
+    int64_t dropped_chunks = 0;
+    int64_t file_bytes = 0;
+  };
+
+  bool is_asked() const { return !requests_.empty(); }
+  void TakeFreed();
+  std::vector<uint64_t> ChooseSegments() const;
+  void CompactShards();
+  absl::Status RunUnit(const std::vector<uint64_t>& segments);
+  absl::Status ReadSegment(uint64_t segment_id, Unit* unit) const;
+  absl::Status ReadArrays(const SegmentReader& reader, size_t document, std::vector<std::byte> keys,
+                          EncodedDocument* out) const;
+  absl::StatusOr<std::shared_ptr<const SegmentReader>> Write(const Unit& unit,
+                                                             uint64_t segment_id) const;
+  absl::Status Commit(const SegmentReader* segment, const Unit& unit);
+  void TakeEffect(std::shared_ptr<const SegmentReader> segment, const Unit& unit);
+  void Finish(const absl::Status& status);  // replies to those who asked
+
+  BankParts* const parts_;
+  std::vector<Bank::CompactDone> requests_;
+  Bank::CompactResult result_;  // since the first of them asked
+  // What they mean, so that a compaction ends however fast documents go meanwhile.
+  uint64_t asked_below_segment_ = 0;
+  uint64_t asked_revision_ = 0;
+  bool waits_for_boundary_ = false;
+  absl::Duration due_in_ = absl::InfiniteDuration();
+  absl::Duration not_before_ = -absl::InfiniteDuration();
+};
+
+}  // namespace msa::engine

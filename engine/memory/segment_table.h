@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace msa::engine {
+
+// How much of a segment is still needed.
+struct SegmentUse {
+  std::string instruction_set;  // segments of two do not merge
+  int64_t num_documents = 0;
+  int64_t num_dead = 0;  // documents that no row names any more
+  int64_t file_bytes = 0;
+};
+
+using SegmentTable = std::map<uint64_t, SegmentUse>;  // by id
+
+}  // namespace msa::engine

@@ -1,0 +1,254 @@
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/memory/segment_format.h"
+#include "tests/engine/memory/bank_fixture.h"
+#include "tests/engine/memory/faulty_file_system.h"
+
+namespace msa::engine {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class CompactionTest : public BankTest {
+ protected:
+  static std::string Text(int i) {
+    return absl::StrCat("text ", i, std::string(static_cast<size_t>(i % 40), '.'));
+  }
+
+  // Documents d0 ... in segments of a few each.
+  void IngestSome(int count) {
+    for (int i = 0; i < count; ++i) {
+      ASSERT_TRUE(Ingest(*bank_, absl::StrCat("d", i), Text(i)).status.ok());
+    }
+  }
+  void DeleteEvery(int nth, int count) {
+    std::vector<std::string> ids;
+    for (int i = 0; i < count; i += nth) ids.push_back(absl::StrCat("d", i));
+    ASSERT_TRUE(Delete(*bank_, ids).status.ok());
+  }
+
+  // Whether these bytes are in some file of the bank.
+  bool IsOnDisk(std::string_view bytes) const {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(BankDirectory())) {
+      if (!entry.is_regular_file()) continue;
+      if (ReadFile(entry.path()).find(bytes) != std::string::npos) return true;
+    }
+    return false;
+  }
+  static std::string_view AsText(const std::vector<std::byte>& bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+};
+
+TEST_F(CompactionTest, DropsWhatIsDeadAndKeepsTheRest) {
+  MakeBank();
+  IngestSome(30);
+  DeleteEvery(3, 30);
+  const auto before = VisibleArrays(*bank_);
+  EXPECT_EQ(bank_->Stats().num_tombstones, 10);
+  const Bank::CompactResult result = Compact(*bank_);
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.num_dropped, 10);
+  EXPECT_EQ(result.num_pinned, 0);
+  EXPECT_EQ(result.num_segments, 1);
+  EXPECT_GT(result.freed_bytes, 0);
+  EXPECT_EQ(VisibleArrays(*bank_), before);
+  ExpectServesExactlyWhatIsActive(*bank_);
+  const BankStats stats = bank_->Stats();
+  EXPECT_EQ(stats.num_tombstones, 0);
+  EXPECT_EQ(stats.reserved_tokens, stats.num_tokens);
+  EXPECT_EQ(stats.num_segments, 1);
+  EXPECT_EQ(stats.router_key_bytes,
+            stats.num_chunks * options_.geometry.router_key_bytes_per_chunk());
+  EXPECT_EQ(stats.content_bytes, 2 * stats.router_key_bytes);
+  EXPECT_THAT(FilesIn(SegmentDirectory()), SizeIs(1));
+  const int64_t num_encoded = encoder_->num_encoded();
+  Reopen();
+  EXPECT_EQ(VisibleArrays(*bank_), before);
+  EXPECT_EQ(encoder_->num_encoded(), num_encoded) << "nothing was encoded again";
+  EXPECT_TRUE(observer_.problems().empty());
+}
+
+TEST_F(CompactionTest, ABankWithoutDocumentsHasNoSegments) {
+  MakeBank();
+  EXPECT_TRUE(Compact(*bank_).status.ok());
+  IngestSome(3);
+  DeleteEvery(1, 3);
+  const Bank::CompactResult result = Compact(*bank_);
+  EXPECT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.num_segments, 0);
+  EXPECT_THAT(FilesIn(SegmentDirectory()), SizeIs(0));
+  IngestSome(2);
+  ExpectServesExactlyWhatIsActive(*bank_);
+  Reopen();
+  ExpectServesExactlyWhatIsActive(*bank_);
+}
+
+TEST_F(CompactionTest, WhatARunningQuerySeesStays) {
+  MakeBank();
+  IngestSome(10);
+  auto pin = bank_->Pin();
+  const auto seen = VisibleArrays(*bank_, *pin);
+  DeleteEvery(2, 10);
+  Bank::CompactResult result = Compact(*bank_);
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.num_pinned, 5);
+  EXPECT_EQ(VisibleArrays(*bank_, *pin), seen);
+  const auto texts = bank_->Read({1, 2}, *pin, /*with_text=*/true);
+  ASSERT_TRUE(texts.ok());
+  EXPECT_THAT(*texts, SizeIs(2));
+  pin.reset();
+  result = Compact(*bank_);
+  EXPECT_EQ(result.num_pinned, 0);
+  EXPECT_EQ(result.num_dropped, 5);
+  EXPECT_EQ(bank_->Stats().num_tombstones, 0);
+  ExpectServesExactlyWhatIsActive(*bank_);
+}
+
+// Text, id, metadata and arrays of a deleted document: no byte sequence of them is left in any file.
+TEST_F(CompactionTest, NothingOfADeletedDocumentIsLeftOnTheDisk) {
+  MakeBank();
+  IngestSome(10);
+  DocumentInput secret{.id = "id-of-the-secret-document",
+                       .text = "the text of the secret document and more of it",
+                       .metadata = {{"note", "metadata-of-the-secret-document"}},
+                       .number = {}};
+  const IngestResult stored = Ingest(*bank_, secret);
+  ASSERT_TRUE(stored.status.ok());
+  IngestSome(20);
+  const Arrays arrays = ExpectedArrays(stored.number, secret.text);
+  const std::vector<std::string_view> pieces = {
+      secret.id, "the secret document", "metadata-of-the-secret",
+      AsText(arrays.router_keys).substr(0, 32), AsText(arrays.content).substr(0, 32)};
+  for (const std::string_view piece : pieces) EXPECT_TRUE(IsOnDisk(piece)) << piece;
+  ASSERT_EQ(Delete(*bank_, {secret.id}).num_deleted, 1);
+  ASSERT_TRUE(Compact(*bank_).status.ok());
+  for (const std::string_view piece : pieces) EXPECT_FALSE(IsOnDisk(piece)) << piece;
+  EXPECT_TRUE(IsOnDisk("text 7"));
+}
+
+TEST_F(CompactionTest, RunsByItselfWhereEnoughIsDead) {
+  options_.compaction_share = 0.25;
+  MakeBank();
+  IngestSome(40);
+  ASSERT_EQ(Compact(*bank_).num_segments, 1);
+  DeleteEvery(8, 40);  // an eighth: not enough
+  ASSERT_TRUE(Settles(*bank_));
+  EXPECT_EQ(bank_->Stats().num_tombstones, 5);
+  DeleteEvery(3, 40);
+  EXPECT_TRUE(Eventually([&] { return bank_->Stats().num_tombstones == 0; }));
+  const auto num_chunks = [&] {
+    int64_t chunks = 0;
+    encoder_->InStep([&] { chunks = bank_->shard(0).num_chunks() + bank_->shard(1).num_chunks(); });
+    return chunks;
+  };
+  EXPECT_TRUE(Eventually([&] { return num_chunks() == bank_->Stats().num_chunks; }));
+  ExpectServesExactlyWhatIsActive(*bank_);
+}
+
+TEST_F(CompactionTest, ManySmallSegmentsAreMergedByThemselves) {
+  options_.compaction_merge = 8;
+  MakeBank();
+  IngestSome(40);
+  EXPECT_TRUE(Eventually([&] { return bank_->Stats().num_segments < 8; }));
+  EXPECT_TRUE(Eventually([&] {
+    return FilesIn(SegmentDirectory()).size() == static_cast<size_t>(bank_->Stats().num_segments);
+  }));
+  ExpectServesExactlyWhatIsActive(*bank_);
+}
+
+TEST_F(CompactionTest, UnitsKeepToTheSegmentSize) {
+  options_.segment_target_bytes = 4096;
+  MakeBank();
+  IngestSome(60);
+  DeleteEvery(4, 60);
+  const Bank::CompactResult result = Compact(*bank_);
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.num_dropped, 15);
+  EXPECT_GT(result.num_segments, 1);
+  for (const std::string& file : FilesIn(SegmentDirectory())) {
+    EXPECT_LE(ReadFile(SegmentDirectory() + "/" + file).size(), 2 * 4096u);
+  }
+  ExpectServesExactlyWhatIsActive(*bank_);
+}
+
+TEST_F(CompactionTest, EndsWhileDocumentsComeAndGo) {
+  MakeBank();
+  std::atomic<bool> stop = false;
+  std::thread writer([&] {
+    for (int i = 0; !stop; ++i) {
+      const std::string id = absl::StrCat("w", i);
+      EXPECT_TRUE(Ingest(*bank_, id, Text(i)).status.ok());
+      if (i % 2 == 0) {
+        EXPECT_TRUE(Delete(*bank_, {id}).status.ok());
+      }
+    }
+  });
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(Compact(*bank_).status.ok());
+  stop = true;
+  writer.join();
+  ASSERT_TRUE(Settles(*bank_));
+  ExpectServesExactlyWhatIsActive(*bank_);
+  Reopen();
+  ExpectServesExactlyWhatIsActive(*bank_);
+}
+
+TEST_F(CompactionTest, ADamagedDocumentIsNamedAndEncodedAgain) {
+  MakeBank();
+  IngestSome(2);
+  const auto layout = LayOutSegment(options_.geometry, 1, 1).value();
+  FlipBit(SegmentDirectory() + "/" + FilesIn(SegmentDirectory()).front(), (layout.content + 3) * 8);
+  const absl::Status status = Compact(*bank_).status;
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("0000000000000001.segment"));
+  ASSERT_TRUE(Eventually([&] { return observer_.count("checksum") == 1; }));
+  ASSERT_TRUE(Settles(*bank_));
+  EXPECT_TRUE(Compact(*bank_).status.ok());
+  ExpectServesExactlyWhatIsActive(*bank_);
+}
+
+// The N-th changing operation fails, for every N: nothing is lost, and what came back as done is.
+TEST_F(CompactionTest, AFailureAtAnyOperationLosesNothing) {
+  for (const absl::Status& failure :
+       {absl::UnavailableError("I/O error"), absl::ResourceExhaustedError("no space")}) {
+    int num_operations = 0;
+    for (int n = 0;; ++n) {
+      std::filesystem::remove_all(options_.data_dir);
+      std::atomic<bool> counts = false;
+      std::atomic<int> left = n;
+      FaultyFileSystem files(PosixFileSystem(), [&](const std::string&, const std::string&) {
+        if (!counts || left-- != 0) return absl::OkStatus();
+        return failure;
+      });
+      OpenStore(&files);
+      MakeBank();
+      IngestSome(8);
+      DeleteEvery(2, 8);
+      const auto before = VisibleArrays(*bank_);
+      counts = true;
+      const Bank::CompactResult result = Compact(*bank_);
+      counts = false;
+      EXPECT_EQ(VisibleArrays(*bank_), before) << "operation " << n;
+      Reopen();
+      EXPECT_EQ(VisibleArrays(*bank_), before) << "operation " << n;
+      EXPECT_TRUE(Compact(*bank_).status.ok());
+      EXPECT_EQ(VisibleArrays(*bank_), before);
+      EXPECT_EQ(bank_->Stats().num_tombstones, 0);
+      CloseStore();
+      num_operations = n;
+      if (left >= 0) break;  // it never came
+      if (HasFailure()) return;
+    }
+    EXPECT_GT(num_operations, 8);
+  }
+}
+
+}  // namespace
+}  // namespace msa::engine
