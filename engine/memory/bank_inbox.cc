@@ -82,14 +82,14 @@ void BankInbox::PushEncoded(EncodeResult result) {
   changed_.notify_one();
 }
 
-void BankInbox::PushDamaged(uint32_t number) {
+void BankInbox::PushDamaged(DamagedDocument document) {
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return;
-    for (const uint32_t known : damaged_) {
-      if (known == number) return;
+    for (const DamagedDocument& known : damaged_) {
+      if (known.number == document.number && known.segment == document.segment) return;
     }
-    damaged_.push_back(number);
+    damaged_.push_back(document);
   }
   changed_.notify_one();
 }
@@ -167,9 +167,14 @@ std::vector<EncodeResult> BankInbox::TakeEncoded() {
   return std::exchange(encoded_, {});
 }
 
-std::vector<uint32_t> BankInbox::TakeDamaged() {
+std::vector<DamagedDocument> BankInbox::TakeDamaged() {
   const std::lock_guard lock(mutex_);
   return std::exchange(damaged_, {});
+}
+
+bool BankInbox::refuses_ingest() const {
+  const std::lock_guard lock(mutex_);
+  return refuses_ingest_;
 }
 
 bool BankInbox::has_ingests() const {

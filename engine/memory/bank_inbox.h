@@ -34,6 +34,11 @@ struct CompactRequest {
   Bank::CompactDone done;
 };
 
+struct DamagedDocument {
+  uint32_t number = 0;
+  uint64_t segment = 0;  // where it is damaged
+};
+
 struct EncodeResult {
   uint32_t number = 0;
   absl::StatusOr<EncodedDocument> encoded;
@@ -53,8 +58,8 @@ class BankInbox {
   absl::Status PushCompact(CompactRequest& request);
 
   void PushEncoded(EncodeResult result);
-  void PushDamaged(uint32_t number);  // a document whose content cannot be read
-  void Poke();                        // something else has changed: go round once
+  void PushDamaged(DamagedDocument document);
+  void Poke();  // something else has changed: go round once
 
   void RefuseIngest();  // from now on, UNAVAILABLE
   void Close();         // refuses everything; the bank's thread ends
@@ -70,8 +75,9 @@ class BankInbox {
   std::vector<DeleteRequest> TakeDeletes();
   std::vector<CompactRequest> TakeCompacts();
   std::vector<EncodeResult> TakeEncoded();
-  std::vector<uint32_t> TakeDamaged();
+  std::vector<DamagedDocument> TakeDamaged();
   bool has_ingests() const;
+  bool refuses_ingest() const;
 
  private:
   bool HasEvents() const;
@@ -87,7 +93,7 @@ class BankInbox {
   std::vector<DeleteRequest> deletes_;
   std::vector<CompactRequest> compacts_;
   std::vector<EncodeResult> encoded_;
-  std::vector<uint32_t> damaged_;
+  std::vector<DamagedDocument> damaged_;
   bool poked_ = false;
   bool refuses_ingest_ = false;
   bool closed_ = false;

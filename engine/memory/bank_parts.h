@@ -61,7 +61,9 @@ struct BankParts {
   // Tells the bank's thread of what is damaged.
   absl::StatusOr<std::unique_ptr<SegmentReader>> OpenSegment(uint64_t segment_id) const {
     return SegmentReader::Open(segments, segment_id, geometry(),
-                               [inbox = inbox](uint32_t number) { inbox->PushDamaged(number); });
+                               [inbox = inbox, segment_id](uint32_t number) {
+                                 inbox->PushDamaged({number, segment_id});
+                               });
   }
 
   // Before a document becomes visible. What ids and metadata take counts against the memory for

@@ -21,37 +21,58 @@ constexpr absl::Duration kPause = absl::Seconds(1);  // between two looks at the
 void Compaction::Run() {
   due_in_ = absl::InfiniteDuration();
   TakeFreed();
-  for (CompactRequest& request : parts_->inbox->TakeCompacts()) {
-    requests_.push_back(std::move(request.done));
-    asked_below_segment_ = parts_->next_segment;
-    asked_revision_ = parts_->revision;
-    parts_->shards_have_dead = true;  // perhaps too few to be dropped without being asked
-    not_before_ = -absl::InfiniteDuration();
-  }
-  if (!parts_->write_failure.ok()) {
-    Finish(Refusal(absl::StatusCode::kUnavailable, "the bank is read-only since a write failed",
-                   "BANK_READ_ONLY"));
+  TakeRequests();
+  if (!parts_->write_failure.ok() || parts_->inbox->refuses_ingest()) {
+    Finish(parts_->inbox->refuses_ingest()
+               ? Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING")
+               : Refusal(absl::StatusCode::kUnavailable,
+                         "the bank is read-only since a write failed", "BANK_READ_ONLY"));
     return;
   }
   if (waits_for_boundary_) return;  // that pokes the bank's thread
-  const absl::Duration now = parts_->clock->Monotonic();
-  if (now < not_before_) {
-    if (parts_->shards_have_dead) due_in_ = not_before_ - now;
+  const absl::Duration start = parts_->clock->Monotonic();
+  if (start < not_before_) {
+    due_in_ = not_before_ - start;
     return;
   }
   if (const std::vector<uint64_t> segments = ChooseSegments(); !segments.empty()) {
     const absl::Status status = RunUnit(segments);
+    const absl::Duration took = parts_->clock->Monotonic() - start;
+    // Other work of the bank's thread gets as much time.
+    if (!is_asked() || parts_->inbox->has_ingests()) not_before_ = start + 2 * took;
     if (status.ok()) return;
     parts_->observer->ProblemFound(parts_->name, status);
-    not_before_ = now + kPause;
+    if (result_.status.ok()) result_.status = status;
+    const bool is_unreadable =
+        std::any_of(segments.begin(), segments.end(),
+                    [&](uint64_t segment_id) { return unreadable_.contains(segment_id); });
+    due_in_ = is_unreadable ? absl::ZeroDuration() : kPause;  // the others, or another attempt
+    if (is_unreadable) return;
+    not_before_ = start + kPause;
     Finish(status);
     return;
   }
-  if (parts_->shards_have_dead) {
+  if (is_asked() ? asked_shards_ : parts_->shards_have_dead) {
     CompactShards();
   } else if (is_asked()) {
-    Finish(parts_->catalog->TruncateLog());
+    const absl::Status truncated = parts_->catalog->TruncateLog();
+    Finish(result_.status.ok() ? truncated : result_.status);
   }
+}
+
+// Those who ask while others are served wait, so that what is asked for stays the same.
+void Compaction::TakeRequests() {
+  for (CompactRequest& request : parts_->inbox->TakeCompacts()) {
+    waiting_.push_back(std::move(request.done));
+  }
+  if (is_asked() || waiting_.empty()) return;
+  requests_ = std::exchange(waiting_, {});
+  result_ = {};
+  asked_below_segment_ = parts_->next_segment;
+  asked_revision_ = parts_->revision;
+  asked_shards_ = true;
+  unreadable_.clear();
+  not_before_ = -absl::InfiniteDuration();
 }
 
 void Compaction::TakeFreed() {
@@ -61,19 +82,23 @@ void Compaction::TakeFreed() {
     const int64_t key_bytes = parts_->KeyBytes(freed.num_chunks);
     parts_->admission->Release(0, key_bytes);
     parts_->ledger->Change([&](BankStats& stats) { stats.router_key_bytes -= key_bytes; });
-    parts_->shards_have_dead = true;  // one extent of a shard goes at a time
+    parts_->shards_have_dead = asked_shards_ = true;  // one extent goes at a time
     not_before_ = -absl::InfiniteDuration();
   }
   for (const uint64_t segment_id : freed.segments) {
     parts_->segments->Forget(segment_id);
-    // What stays is nobody's and goes when the bank is opened.
-    parts_->segments->file_system()->Remove(parts_->segments->PathOf(segment_id)).IgnoreError();
+    const absl::Status removed =
+        parts_->segments->file_system()->Remove(parts_->segments->PathOf(segment_id));
+    if (removed.ok()) continue;
+    // Nobody's from now on; it goes when the bank is opened.
+    parts_->observer->ProblemFound(parts_->name, removed);
+    if (result_.status.ok()) result_.status = removed;
   }
 }
 
 // Looking for dead keys takes time between steps, so it is not done after every delete.
 void Compaction::CompactShards() {
-  parts_->shards_have_dead = false;
+  (is_asked() ? asked_shards_ : parts_->shards_have_dead) = false;
   waits_for_boundary_ = true;
   if (!is_asked()) not_before_ = parts_->clock->Monotonic() + kPause;
   const uint64_t revision = is_asked() ? asked_revision_ : parts_->revision;
@@ -82,34 +107,52 @@ void Compaction::CompactShards() {
       [bank = parts_->visible, revision, share] { bank->CompactShards(revision, share); });
 }
 
-// Those with dead documents, and small ones, of at most one new segment together.
+// Segments that hold nothing else go without a copy; then those with dead documents and, while there
+// is room in one new segment, small ones.
 std::vector<uint64_t> Compaction::ChooseSegments() const {
   const BankStoreOptions& options = parts_->options;
+  const auto is_meant = [&](uint64_t id) {
+    return !unreadable_.contains(id) && (!is_asked() || id < asked_below_segment_);
+  };
+  const auto has_dead = [&](const SegmentUse& use) {
+    const auto share = static_cast<double>(use.num_dead) / static_cast<double>(use.num_documents);
+    return use.num_dead > 0 && (is_asked() || share >= options.compaction_share);
+  };
   struct Group {
     std::vector<uint64_t> segments;
     int64_t bytes = 0;
-    int64_t num_small = 0;
+    int64_t num_small = 0;  // without dead documents
     bool has_dead = false;
+    bool is_full = false;
   };
+  std::vector<uint64_t> whole;
   std::map<std::string, Group> groups;  // by instruction set
-  for (const auto& [id, use] : parts_->segment_table) {
-    const bool is_meant = is_asked() && id < asked_below_segment_;
-    const auto share = static_cast<double>(use.num_dead) / static_cast<double>(use.num_documents);
-    const bool has_dead = use.num_dead > 0 && (is_meant || share >= options.compaction_share);
-    const bool is_small =
-        use.file_bytes < options.segment_target_bytes / 8 && (is_meant || !is_asked());
+  const auto add = [&](uint64_t id, const SegmentUse& use) {
     Group& group = groups[use.instruction_set];
-    const bool has_room =
-        group.segments.empty() || group.bytes + use.file_bytes <= options.segment_target_bytes;
-    if ((!has_dead && !is_small) || !has_room) continue;
+    if (!group.segments.empty() && group.bytes + use.file_bytes > options.segment_target_bytes) {
+      group.is_full = true;
+      return false;
+    }
     group.segments.push_back(id);
     group.bytes += use.file_bytes;
-    group.num_small += is_small ? 1 : 0;
-    group.has_dead |= has_dead;
+    return true;
+  };
+  for (const auto& [id, use] : parts_->segment_table) {
+    if (!is_meant(id) || !has_dead(use)) continue;
+    if (use.num_dead == use.num_documents) whole.push_back(id);
+    if (use.num_dead < use.num_documents && add(id, use))
+      groups[use.instruction_set].has_dead = true;
+  }
+  if (!whole.empty()) return whole;
+  for (const auto& [id, use] : parts_->segment_table) {
+    const bool is_small = use.file_bytes < options.segment_target_bytes / 8;
+    if (!is_meant(id) || has_dead(use) || !is_small) continue;
+    if (add(id, use)) groups[use.instruction_set].num_small += 1;
   }
   const int64_t least_small = is_asked() ? 2 : options.compaction_merge;
   for (const auto& [instruction_set, group] : groups) {
-    if (group.has_dead || group.num_small >= least_small) return group.segments;
+    const bool merges = group.num_small >= least_small || (group.is_full && group.num_small >= 2);
+    if (group.has_dead || merges) return group.segments;
   }
   return {};
 }
@@ -117,7 +160,10 @@ std::vector<uint64_t> Compaction::ChooseSegments() const {
 absl::Status Compaction::RunUnit(const std::vector<uint64_t>& segments) {
   Unit unit;
   for (const uint64_t segment_id : segments) {
-    MSA_RETURN_IF_ERROR(ReadSegment(segment_id, &unit));
+    const absl::Status status = ReadSegment(segment_id, &unit);
+    if (status.ok()) continue;
+    unreadable_.insert(segment_id);
+    return status;
   }
   std::sort(unit.living.begin(), unit.living.end(),
             [](const Living& a, const Living& b) { return a.row.number < b.row.number; });
@@ -176,7 +222,7 @@ absl::Status Compaction::ReadArrays(const SegmentReader& reader, size_t document
                                     std::vector<std::byte> keys, EncodedDocument* out) const {
   const SegmentDocument& entry = reader.documents()[document];
   if (keys.empty()) {
-    parts_->inbox->PushDamaged(entry.number);
+    parts_->inbox->PushDamaged({entry.number, reader.segment_id()});
     return Refusal(absl::StatusCode::kDataLoss,
                    absl::StrCat(parts_->segments->PathOf(reader.segment_id()),
                                 ": the router keys of document ", entry.number, " are damaged"),
@@ -262,19 +308,22 @@ void Compaction::TakeEffect(std::shared_ptr<const SegmentReader> segment, const 
 }
 
 void Compaction::Finish(const absl::Status& status) {
+  if (!is_asked()) return;
   result_.status = status;
   result_.num_segments = static_cast<int64_t>(parts_->segment_table.size());
   result_.num_pinned = static_cast<int64_t>(parts_->deleted_rows.size());
   for (Bank::CompactDone& done : requests_) done(result_);
   requests_.clear();
   result_ = {};
+  if (!waiting_.empty()) due_in_ = absl::ZeroDuration();
 }
 
 void Compaction::Stop() {
-  for (CompactRequest& request : parts_->inbox->TakeCompacts()) {
-    requests_.push_back(std::move(request.done));
-  }
-  Finish(Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING"));
+  const absl::Status stopping =
+      Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING");
+  Finish(stopping);
+  TakeRequests();
+  Finish(stopping);
 }
 
 }  // namespace msa::engine

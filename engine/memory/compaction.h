@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "engine/memory/bank_parts.h"
 #include "engine/memory/document_encoder.h"
 #include "engine/memory/segment_reader.h"
@@ -43,10 +44,12 @@ class Compaction {
   };
 
   bool is_asked() const { return !requests_.empty(); }
+  void TakeRequests();
   void TakeFreed();
   std::vector<uint64_t> ChooseSegments() const;
   void CompactShards();
   absl::Status RunUnit(const std::vector<uint64_t>& segments);
+  // An error of one segment makes it unreadable_.
   absl::Status ReadSegment(uint64_t segment_id, Unit* unit) const;
   absl::Status ReadArrays(const SegmentReader& reader, size_t document, std::vector<std::byte> keys,
                           EncodedDocument* out) const;
@@ -57,11 +60,14 @@ class Compaction {
   void Finish(const absl::Status& status);  // replies to those who asked
 
   BankParts* const parts_;
-  std::vector<Bank::CompactDone> requests_;
-  Bank::CompactResult result_;  // since the first of them asked
+  std::vector<Bank::CompactDone> waiting_;   // for those who asked before
+  std::vector<Bank::CompactDone> requests_;  // being served
+  Bank::CompactResult result_;               // since that began
   // What they mean, so that a compaction ends however fast documents go meanwhile.
   uint64_t asked_below_segment_ = 0;
   uint64_t asked_revision_ = 0;
+  bool asked_shards_ = false;                 // an extent may have dead keys of theirs
+  absl::flat_hash_set<uint64_t> unreadable_;  // segments that must wait for the next request
   bool waits_for_boundary_ = false;
   absl::Duration due_in_ = absl::InfiniteDuration();
   absl::Duration not_before_ = -absl::InfiniteDuration();

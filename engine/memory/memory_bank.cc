@@ -79,7 +79,9 @@ void MemoryBank::RunThread() {
 
 absl::Duration MemoryBank::DoRound() {
   acceptance_.Run();
-  for (const uint32_t number : parts_.inbox->TakeDamaged()) segment_commit_.EncodeAgain(number);
+  for (const DamagedDocument& document : parts_.inbox->TakeDamaged()) {
+    segment_commit_.EncodeAgain(document);
+  }
   for (EncodeResult& result : parts_.inbox->TakeEncoded()) {
     const auto failure = queue_.Receive(std::move(result));
     if (failure) segment_commit_.Fail(*failure);

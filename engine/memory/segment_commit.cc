@@ -238,21 +238,23 @@ void SegmentCommit::Fail(const EncodingQueue::Failure& failure) {
   acknowledgements_->Refused(failure.number, DocumentState::kFailed, failure.status);
 }
 
-void SegmentCommit::EncodeAgain(uint32_t number) {
-  parts_->observer->ChecksumFailed();
+void SegmentCommit::EncodeAgain(const DamagedDocument& damaged) {
+  const uint32_t number = damaged.number;
   if (!parts_->write_failure.ok() || parts_->ledger->RankOf(number) < 0) return;
+  auto found = parts_->catalog->Find(number);
+  if (!found.ok()) {
+    parts_->observer->ProblemFound(parts_->name, found.status());
+    return;
+  }
+  if (!*found || (*found)->segment != damaged.segment) return;
+  parts_->observer->ChecksumFailed();
   const uint64_t revision = parts_->revision + 1;
-  DocumentRow row;
-  uint64_t segment = 0;  // that it is damaged in
+  DocumentRow row = **std::move(found);
+  row.state = DocumentState::kAccepted;
+  row.from_revision = 0;
+  row.segment = 0;
+  row.document_in_segment = 0;
   const absl::Status status = InTransaction([&]() -> absl::Status {
-    MSA_ASSIGN_OR_RETURN(const auto found, parts_->catalog->Find(number));
-    if (!found) return absl::InternalError("an ACTIVE document has no row");
-    row = *found;
-    segment = row.segment;
-    row.state = DocumentState::kAccepted;
-    row.from_revision = 0;
-    row.segment = 0;
-    row.document_in_segment = 0;
     MSA_RETURN_IF_ERROR(parts_->catalog->Update(row));
     return parts_->catalog->PutCounters(parts_->next_number, revision);
   });
@@ -263,7 +265,7 @@ void SegmentCommit::EncodeAgain(uint32_t number) {
                             "text",
                             "SEGMENT_DAMAGED", "", {{"document_id", row.id}}));
   parts_->revision = revision;
-  parts_->segment_table[segment].num_dead += 1;
+  parts_->segment_table[damaged.segment].num_dead += 1;
   parts_->shards_have_dead = true;
   Publication publication;
   publication.revision = revision;

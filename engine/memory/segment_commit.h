@@ -32,8 +32,9 @@ class SegmentCommit {
   // The document's state becomes FAILED, or it stays ACCEPTED until the next start.
   void Fail(const EncodingQueue::Failure& failure);
 
-  // Takes a document whose content is damaged from queries and has it encoded again from its text.
-  void EncodeAgain(uint32_t number);
+  // Takes a document whose content is damaged from queries and has it encoded again from its text;
+  // nothing where it is in another segment by now.
+  void EncodeAgain(const DamagedDocument& damaged);
 
   // Removes rows of deleted documents that no query may see any more. True: there are more.
   bool Purge();

@@ -51,7 +51,10 @@ void VisibleBank::CompactShards(uint64_t revision, double least_share) {
   const std::lock_guard publishing(publish_mutex_);
   const uint64_t oldest = std::min(revision, oldest_revision());
   int64_t num_chunks = 0;
-  for (Shard& shard : shards_) num_chunks += shard.Compact(oldest, least_share);
+  for (Shard& shard : shards_) {
+    num_chunks = shard.Compact(oldest, least_share);
+    if (num_chunks > 0) break;
+  }
   {
     const std::lock_guard lock(mutex_);
     freed_.num_chunks += num_chunks;

@@ -49,7 +49,8 @@ class VisibleBank : public std::enable_shared_from_this<VisibleBank> {
 
   // Between steps only.
   void Publish(Publication publication);
-  // Shard::Compact once for each shard, of what had gone at `revision` and no query sees.
+  // Shard::Compact of what had gone at `revision` and no query sees, of the first shard that has
+  // enough: one extent at most.
   void CompactShards(uint64_t revision, double least_share);
 
   // ---- any thread

@@ -114,8 +114,9 @@ class Msactl(unittest.TestCase):
             return any(text in path.read_bytes() for path in folder.rglob("*") if path.is_file())
         self.assertTrue(on_disk(b"The secret number") and on_disk(b"secret-7"))
         self.run_tool("doc", "delete", "-b", bank, "--filter", 'NOT id = "kept"')
-        report = self.run_json("bank", "compact", bank)[0]
-        self.assertEqual((int(report["dropped_documents"]), int(report.get("segments", 0))), (20, 1))
+        report = self.run_json("bank", "compact", bank)[0]  # it may have begun by itself
+        self.assertEqual(int(report["segments"]), 1)
+        self.assertEqual(int(self.run_json("bank", "stats", bank)[0].get("tombstones", 0)), 0)
         self.assertFalse(on_disk(b"The secret number") or on_disk(b"secret-"))
         self.assertTrue(on_disk(b"This one stays"))
         self.assertEqual(self.run_json("doc", "list", "-b", bank)[0]["id"], "kept")

@@ -179,6 +179,56 @@ TEST_F(CompactionTest, UnitsKeepToTheSegmentSize) {
   ExpectServesExactlyWhatIsActive(*bank_);
 }
 
+// A small segment that lives must not hide a large one with something dead.
+TEST_F(CompactionTest, ASmallSegmentBeforeALargeOneDoesNotHideIt) {
+  for (const bool asks : {true, false}) {
+    std::filesystem::remove_all(options_.data_dir);
+    options_.segment_target_bytes = 8192;
+    options_.segment_interval = absl::Milliseconds(500);
+    if (!asks) options_.compaction_share = 0.1;
+    MakeBank();
+    ASSERT_TRUE(Ingest(*bank_, "small", "x").status.ok());
+    // One large segment.
+    std::atomic<int> num_active = 0;
+    for (int i = 0; i < 30; ++i) {
+      bank_->Ingest(
+          {.id = absl::StrCat("d", i), .text = std::string(40, 'y'), .metadata = {}, .number = {}},
+          IngestMode::kInsert, AcknowledgeAt::kActive,
+          [&](const IngestResult& result) { num_active += result.status.ok() ? 1 : 0; });
+    }
+    ASSERT_TRUE(Eventually([&] { return num_active == 30; }));
+    size_t largest = 0;
+    for (const std::string& file : FilesIn(SegmentDirectory())) {
+      largest = std::max(largest, ReadFile(SegmentDirectory() + "/" + file).size());
+    }
+    ASSERT_GT(largest, 8192u * 7 / 8) << "it leaves no room beside it";
+    DeleteEvery(6, 30);
+    if (asks) {
+      const Bank::CompactResult result = Compact(*bank_);
+      ASSERT_TRUE(result.status.ok()) << result.status;
+      EXPECT_EQ(result.num_dropped, 5);
+    }
+    EXPECT_TRUE(Eventually([&] { return bank_->Stats().num_tombstones == 0; }));
+    ExpectServesExactlyWhatIsActive(*bank_);
+    CloseStore();
+  }
+}
+
+// One segment that cannot be read does not stop the compaction of the others.
+TEST_F(CompactionTest, AnUnreadableSegmentIsNamedAndTheOthersAreCompacted) {
+  options_.segment_target_bytes = 512;  // nothing is merged
+  MakeBank();
+  IngestSome(4);
+  const std::vector<std::string> files = FilesIn(SegmentDirectory());
+  FlipBit(SegmentDirectory() + "/" + files[0], 16 * 8);
+  DeleteEvery(1, 4);
+  const Bank::CompactResult result = Compact(*bank_);
+  EXPECT_TRUE(absl::IsDataLoss(result.status)) << result.status;
+  EXPECT_THAT(std::string(result.status.message()), HasSubstr(files[0]));
+  EXPECT_EQ(result.num_dropped, 3);
+  EXPECT_THAT(FilesIn(SegmentDirectory()), SizeIs(1));
+}
+
 TEST_F(CompactionTest, EndsWhileDocumentsComeAndGo) {
   MakeBank();
   std::atomic<bool> stop = false;
