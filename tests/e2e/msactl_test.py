@@ -105,7 +105,7 @@ class Msactl(unittest.TestCase):
     def test_compaction_leaves_nothing_of_what_was_deleted(self):
         bank = "compacted"
         self.run_tool("bank", "create", bank)
-        rows = [{"id": f"secret-{i}", "text": f"The secret number {i} is hidden here."} for i in range(20)]
+        rows = [{"id": f"secret-{i}", "text": f"The secret number {i} is hidden here."} for i in range(8)]
         kept = {"id": "kept", "text": "This one stays in the bank."}
         self.run_tool("ingest", "-b", bank, "-", stdin=lines(*rows, kept))
 
