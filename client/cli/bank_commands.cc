@@ -200,7 +200,7 @@ void AddBankCommands(CLI::App* app, CommandContext* context) {
   SetCommand(stats, context, /*needs_bank=*/true, [=] { return GetStats(context); });
 
   CLI::App* compact = AddVerb(group, "compact",
-                              "drop what was deleted from memory and disk; waits until it is gone");
+                              "drop what was deleted from memory and disk, and wait for it");
   SetCommand(compact, context, /*needs_bank=*/true, [=] { return CompactBank(context); });
 }
 

@@ -100,8 +100,9 @@ class Bank {
   virtual void DeleteMatching(Filter filter, DeleteDone done) = 0;
 
   // Drops what was deleted or superseded, from memory, segments and catalog, and merges small
-  // segments; queries and changes go on meanwhile. `done` as in Delete, once texts and arrays of
-  // what had gone before the call are in no file, but for what running queries still see.
+  // segments; queries and changes go on meanwhile. `done` as in Delete, once the arrays of
+  // what had gone before the call are in no file, its rows and texts out of the catalog and out of
+  // its log, but for what running queries still see.
   // UNAVAILABLE where the bank is read-only, or stopping.
   struct CompactResult {
     absl::Status status;

@@ -128,7 +128,7 @@ class Client:
         return self._call(self._memory.DeleteDocuments, request)
 
     def compact_bank(self, bank: str) -> admin_service_pb2.CompactBankResponse:
-        """Drops what was deleted from memory and disk; waits until it is gone."""
+        """Drops what was deleted from memory and disk, and waits for it."""
         return self._call(self._admin.CompactBank, admin_service_pb2.CompactBankRequest(bank=bank))
 
     # ---- queries
