@@ -78,9 +78,9 @@ absl::Status QueryRunner::CheckPositions(const Query& query) const {
   return absl::OkStatus();
 }
 
-absl::Status QueryRunner::CheckFits(const Query& query) const {
+absl::Status QueryRunner::CheckFits(const Query& query, int64_t pages) const {
   MSA_RETURN_IF_ERROR(CheckPositions(query));
-  const int64_t pages = PagesForRound(query), limit = team_->rank(0).pool().max_pages();
+  const int64_t limit = team_->rank(0).pool().max_pages();
   if (pages > limit) {
     return kernels::WithDetail(
         absl::ResourceExhaustedError(
@@ -94,12 +94,14 @@ absl::Status QueryRunner::CheckFits(const Query& query) const {
   return absl::OkStatus();
 }
 
-bool QueryRunner::TryStartRound(const std::shared_ptr<Query>& query) {
-  if (absl::Status fits = CheckFits(*query); !fits.ok()) {
+bool QueryRunner::TryStartRound(const std::shared_ptr<Query>& query,
+                                int64_t free_activation_bytes) {
+  const int64_t pages = PagesForRound(*query);
+  if (absl::Status fits = CheckFits(*query, pages); !fits.ok()) {
     Fail(query, std::move(fits));
     return true;
   }
-  const int64_t pages = PagesForRound(*query);
+  if (ActivationBytes(*query) > free_activation_bytes) return false;
   int best = 0;
   for (int r = 1; r < team_->size(); ++r) {
     if (team_->rank(r).pool().free_pages() > team_->rank(best).pool().free_pages()) best = r;

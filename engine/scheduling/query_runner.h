@@ -24,16 +24,12 @@ class QueryRunner {
   QueryRunner(const ModelConfig* config, int64_t template_rows, RankTeam* team, Clock* clock,
               EngineObserver* observer, std::function<void()> wake);
 
-  // Pages that the query's next round needs on its rank. Exact for local rows; memory is bounded by
-  // the bank's k largest documents, also where a filter leaves smaller ones. Read between steps.
-  int64_t PagesForRound(const Query& query) const;
-  int64_t ActivationBytes(const Query& query) const;  // of the query's next prompt
-  // What can never fit: positions beyond the model's, or more pages than a rank has.
-  absl::Status CheckFits(const Query& query) const;
-  absl::Status CheckPositions(const Query& query) const;  // the first part of it; any thread
+  // Positions beyond the model's. Any thread.
+  absl::Status CheckPositions(const Query& query) const;
 
-  // kWaiting -> kPrefill if a rank has the pages. Ends the query if it can never fit.
-  bool TryStartRound(const std::shared_ptr<Query>& query);
+  // kWaiting -> kPrefill if a rank has the pages and the prompt's activations fit in what is free.
+  // Ends the query if it can never fit: too many positions, or more pages than a rank has.
+  bool TryStartRound(const std::shared_ptr<Query>& query, int64_t free_activation_bytes);
   // After a step that had the query in it: chose a token, finished routing, or failed.
   void AfterStep(const std::shared_ptr<Query>& query);
   // Those whose assembly is over since the last call.
@@ -47,6 +43,11 @@ class QueryRunner {
 
  private:
   int64_t RouterWidth() const;  // of a routed row
+  // Pages that the query's next round needs on its rank. Exact for local rows; memory is bounded by
+  // the bank's k largest documents, also where a filter leaves smaller ones.
+  int64_t PagesForRound(const Query& query) const;
+  int64_t ActivationBytes(const Query& query) const;  // of the query's next prompt
+  absl::Status CheckFits(const Query& query, int64_t pages) const;
   void OnToken(const std::shared_ptr<Query>& query);
   void StartJob(Query* query, std::vector<int32_t> token_ids);
   void PrepareAnswerBlock(Query* query);

@@ -1,6 +1,7 @@
 #include "engine/scheduling/scheduler.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -310,13 +311,11 @@ void Scheduler::StartRounds() {
 }
 
 bool Scheduler::TryStartRound(const std::shared_ptr<Query>& query) {
-  if (!runner_.CheckFits(*query).ok()) return runner_.TryStartRound(query);  // ends it
   int64_t in_work = 0;
   for (const std::shared_ptr<Query>& other : queries_) in_work += other->job.activation_bytes();
-  if (in_work > 0 && in_work + runner_.ActivationBytes(*query) > options_.activation_bytes) {
-    return false;
-  }
-  return runner_.TryStartRound(query);
+  const int64_t free_bytes =
+      in_work == 0 ? std::numeric_limits<int64_t>::max() : options_.activation_bytes - in_work;
+  return runner_.TryStartRound(query, free_bytes);
 }
 
 StepPlan Scheduler::BuildPlan() {

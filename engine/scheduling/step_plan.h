@@ -40,8 +40,8 @@ class Planner {
   Planner(const ModelConfig* config, int num_ranks, absl::Duration slice_time);
 
   // `prefills` and `encodes` are [rank], oldest first. Advances their cursors; marks what the step
-  // completes (Query::job_done, EncodeJob::finished). Encoding gets the whole
-  // step without queries, else a quarter of it.
+  // completes (Query::job_done, EncodeJob::finished). Encoding gets the whole step without
+  // queries, else a quarter of it.
   StepPlan Plan(const std::vector<std::vector<Query*>>& prefills,
                 const std::vector<std::vector<EncodeJob*>>& encodes,
                 const std::vector<std::vector<Query*>>& decodes);
@@ -49,8 +49,8 @@ class Planner {
   // How long a rank's slices took; `row_layers` as counted in RowLayers.
   void Learn(double row_layers, absl::Duration elapsed);
   // How long the last step that decoded spent on it. A step's slices may take as long again, so
-  // that prompts do not starve beside a large batch and a running answer slows down by half at
-  // most.
+  // that prompts do not starve beside a large batch; a running answer is to slow down by half at
+  // most (docs/adr/0004-step-shares.md).
   void LearnDecode(absl::Duration elapsed) { decode_time_ = elapsed; }
   static double RowLayers(const Slice& slice);
 

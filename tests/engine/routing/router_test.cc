@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/parallel/local_communicator.h"
+#include "tests/engine/bank_stub.h"
 
 namespace msa::engine {
 namespace {
@@ -28,32 +29,13 @@ struct ModelDocument {
 };
 
 // A bank that is only shards.
-class ShardsOnly : public Bank {
+class ShardsOnly : public BankStub {
  public:
   ShardsOnly(const MemoryGeometry& geometry, int num_shards) {
     for (int s = 0; s < num_shards; ++s) shards_.push_back(std::make_unique<Shard>(geometry));
   }
   Shard& mutable_shard(size_t i) { return *shards_[i]; }
 
-  BankInfo Info() const override { return {}; }
-  BankStats Stats() const override { return {}; }
-  void Ingest(DocumentInput, IngestMode, AcknowledgeAt, IngestDone) override {}
-  void Delete(std::vector<std::string>, DeleteDone) override {}
-  void DeleteMatching(Filter, DeleteDone) override {}
-  void Compact(CompactDone) override {}
-  absl::StatusOr<DocumentInfo> Get(const std::string&, bool) const override {
-    return absl::NotFoundError("");
-  }
-  absl::StatusOr<DocumentPage> List(const std::string&, int64_t, bool,
-                                    const Filter*) const override {
-    return DocumentPage();
-  }
-  DocumentSet Select(const Filter*, absl::Span<const std::string>) const override { return {}; }
-  absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t>, const BankPin&,
-                                                 bool) const override {
-    return std::vector<DocumentInfo>();
-  }
-  std::unique_ptr<BankPin> Pin() override { return nullptr; }
   int num_shards() const override { return static_cast<int>(shards_.size()); }
   const Shard& shard(int rank) const override { return *shards_[static_cast<size_t>(rank)]; }
 

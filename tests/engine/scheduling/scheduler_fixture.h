@@ -15,6 +15,7 @@
 #include "engine/model/weights.h"
 #include "engine/scheduling/scheduler.h"
 #include "kernels/core/thread_pool.h"
+#include "tests/engine/bank_stub.h"
 #include "tests/engine/gate.h"
 
 namespace msa::engine {
@@ -33,29 +34,15 @@ class ManualClock : public Clock {
 
 // A bank that routes to nothing, but has a text for every number that is cited. Reading one can be
 // held, which keeps the query that cites in its assembly.
-class CitableBank : public Bank {
+class CitableBank : public BankStub {
  public:
   CitableBank(const MemoryGeometry& geometry, int num_shards);
 
   void HoldReads(Gate* reached, Gate* until);  // the next read opens one and waits for the other
 
-  BankInfo Info() const override { return {}; }
-  BankStats Stats() const override { return {}; }
-  void Ingest(DocumentInput, IngestMode, AcknowledgeAt, IngestDone) override {}
-  void Delete(std::vector<std::string>, DeleteDone) override {}
-  void DeleteMatching(Filter, DeleteDone) override {}
-  void Compact(CompactDone) override {}
-  absl::StatusOr<DocumentInfo> Get(const std::string&, bool) const override {
-    return absl::NotFoundError("");
-  }
-  absl::StatusOr<DocumentPage> List(const std::string&, int64_t, bool,
-                                    const Filter*) const override {
-    return DocumentPage();
-  }
   absl::StatusOr<std::vector<DocumentInfo>> Read(absl::Span<const uint32_t> numbers,
                                                  const BankPin& pin, bool with_text) const override;
   std::unique_ptr<BankPin> Pin() override;
-  DocumentSet Select(const Filter*, absl::Span<const std::string>) const override { return {}; }
   int num_shards() const override { return static_cast<int>(shards_.size()); }
   const Shard& shard(int rank) const override { return *shards_[static_cast<size_t>(rank)]; }
 
