@@ -24,8 +24,8 @@ namespace msa::engine {
 // runs without memory.
 struct DocumentScope {
   std::string filter;  // engine/memory/filter.h; empty: all
-  std::vector<std::string>
-      document_ids;  // empty: all; those that the bank does not have are no one
+  // Empty: all. Ids that the bank does not have find nothing.
+  std::vector<std::string> document_ids;
   // The bank's revision must have reached it: FAILED_PRECONDITION. Revisions that were acknowledged
   // always have.
   uint64_t min_revision = 0;

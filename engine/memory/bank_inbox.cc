@@ -48,26 +48,22 @@ absl::Status BankInbox::PushIngest(IngestRequest& request) {
 }
 
 absl::Status BankInbox::PushDelete(DeleteRequest& request) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (closed_) return Stopping();
-    if (static_cast<int64_t>(deletes_.size()) >= max_requests_) {
-      return TooMuch(absl::StrCat(deletes_.size(), " deletes"), max_requests_);
-    }
-    deletes_.push_back(std::move(request));
-  }
-  changed_.notify_one();
-  return absl::OkStatus();
+  return Push(request, "deletes", &deletes_);
 }
 
 absl::Status BankInbox::PushCompact(CompactRequest& request) {
+  return Push(request, "compactions", &compacts_);
+}
+
+template <class Request>
+absl::Status BankInbox::Push(Request& request, const char* what, std::vector<Request>* requests) {
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return Stopping();
-    if (static_cast<int64_t>(compacts_.size()) >= max_requests_) {
-      return TooMuch(absl::StrCat(compacts_.size(), " compactions"), max_requests_);
+    if (static_cast<int64_t>(requests->size()) >= max_requests_) {
+      return TooMuch(absl::StrCat(requests->size(), " ", what), max_requests_);
     }
-    compacts_.push_back(std::move(request));
+    requests->push_back(std::move(request));
   }
   changed_.notify_one();
   return absl::OkStatus();

@@ -80,6 +80,8 @@ class BankInbox {
   bool refuses_ingest() const;
 
  private:
+  template <class Request>
+  absl::Status Push(Request& request, const char* what, std::vector<Request>* requests);
   bool HasEvents() const;
 
   const int64_t max_requests_;

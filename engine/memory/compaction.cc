@@ -111,8 +111,10 @@ void Compaction::CompactShards() {
 // is room in one new segment, small ones.
 std::vector<uint64_t> Compaction::ChooseSegments() const {
   const BankStoreOptions& options = parts_->options;
-  const auto is_meant = [&](uint64_t id) {
-    return !unreadable_.contains(id) && (!is_asked() || id < asked_below_segment_);
+  const auto is_meant = [&](uint64_t id, const SegmentUse& use) {
+    const auto failed = unreadable_.find(id);
+    const bool is_readable = failed == unreadable_.end() || failed->second != use.num_dead;
+    return is_readable && (!is_asked() || id < asked_below_segment_);
   };
   const auto has_dead = [&](const SegmentUse& use) {
     const auto share = static_cast<double>(use.num_dead) / static_cast<double>(use.num_documents);
@@ -138,7 +140,7 @@ std::vector<uint64_t> Compaction::ChooseSegments() const {
     return true;
   };
   for (const auto& [id, use] : parts_->segment_table) {
-    if (!is_meant(id) || !has_dead(use)) continue;
+    if (!is_meant(id, use) || !has_dead(use)) continue;
     if (use.num_dead == use.num_documents) whole.push_back(id);
     if (use.num_dead < use.num_documents && add(id, use))
       groups[use.instruction_set].has_dead = true;
@@ -146,7 +148,7 @@ std::vector<uint64_t> Compaction::ChooseSegments() const {
   if (!whole.empty()) return whole;
   for (const auto& [id, use] : parts_->segment_table) {
     const bool is_small = use.file_bytes < options.segment_target_bytes / 8;
-    if (!is_meant(id) || has_dead(use) || !is_small) continue;
+    if (!is_meant(id, use) || has_dead(use) || !is_small) continue;
     if (add(id, use)) groups[use.instruction_set].num_small += 1;
   }
   const int64_t least_small = is_asked() ? 2 : options.compaction_merge;
@@ -161,8 +163,9 @@ absl::Status Compaction::RunUnit(const std::vector<uint64_t>& segments) {
   Unit unit;
   for (const uint64_t segment_id : segments) {
     const absl::Status status = ReadSegment(segment_id, &unit);
+    unreadable_.erase(segment_id);
     if (status.ok()) continue;
-    unreadable_.insert(segment_id);
+    unreadable_[segment_id] = parts_->segment_table.at(segment_id).num_dead;
     return status;
   }
   std::sort(unit.living.begin(), unit.living.end(),

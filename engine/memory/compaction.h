@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "engine/memory/bank_parts.h"
 #include "engine/memory/document_encoder.h"
 #include "engine/memory/segment_reader.h"
@@ -66,8 +66,10 @@ class Compaction {
   // What they mean, so that a compaction ends however fast documents go meanwhile.
   uint64_t asked_below_segment_ = 0;
   uint64_t asked_revision_ = 0;
-  bool asked_shards_ = false;                 // an extent may have dead keys of theirs
-  absl::flat_hash_set<uint64_t> unreadable_;  // segments that must wait for the next request
+  bool asked_shards_ = false;  // an extent may have dead keys of theirs
+  // Segments that could not be read, with what was dead in them then: they wait until that changes
+  // (a damaged document has been encoded again) or for the next request.
+  absl::flat_hash_map<uint64_t, int64_t> unreadable_;
   bool waits_for_boundary_ = false;
   absl::Duration due_in_ = absl::InfiniteDuration();
   absl::Duration not_before_ = -absl::InfiniteDuration();

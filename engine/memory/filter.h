@@ -24,7 +24,7 @@ inline constexpr int kMaxFilterComparisons = 256;
 // A comparison holds where the document has the key, its value is of the literal's type, and they
 // compare so: strings by bytes, numbers by value; bool and id take = and != only. `field:*` holds
 // where the document has the key. So a document without the key is in neither `a = 1` nor `a != 1`,
-// but in `NOT a = 1`.
+// but in `NOT a = 1`. Immutable.
 class Filter {
  public:
   enum class Operator { kEqual, kNotEqual, kLess, kLessOrEqual, kGreater, kGreaterOrEqual, kHas };

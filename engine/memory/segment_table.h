@@ -6,7 +6,7 @@
 
 namespace msa::engine {
 
-// How much of a segment is still needed.
+// How much of a segment is still needed. Belongs to the bank's thread.
 struct SegmentUse {
   std::string instruction_set;  // segments of two do not merge
   int64_t num_documents = 0;
