@@ -16,6 +16,20 @@ namespace {
 constexpr size_t kMaxDeleteIds = 1000;  // of one request
 constexpr int kPageSize = 500;
 
+// A unary call with its retries; `repeatable` as in Connection::Retrying.
+template <class Stub, class Request, class Response>
+absl::StatusOr<Response> Call(Connection* connection, Stub& stub,
+                              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                           Response*),
+                              const Request& request, bool repeatable) {
+  Response response;
+  const absl::Status status = connection->Retrying(repeatable, [&](grpc::ClientContext* context) {
+    return (stub.*method)(context, request, &response);
+  });
+  if (!status.ok()) return status;
+  return response;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(ClientOptions options) {
@@ -38,57 +52,48 @@ absl::StatusOr<v1::Bank> Client::CreateBank(const std::string& bank,
   v1::CreateBankRequest request;
   request.set_bank(bank);
   *request.mutable_settings() = settings;
-  v1::CreateBankResponse response;
-  const absl::Status status =
-      connection_->Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
-        return connection_->memory().CreateBank(context, request, &response);
-      });
-  if (!status.ok()) return status;
-  return std::move(*response.mutable_bank());
+  const absl::StatusOr<v1::CreateBankResponse> response =
+      Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::CreateBank, request,
+           /*repeatable=*/false);
+  if (!response.ok()) return response.status();
+  return response->bank();
 }
 
 absl::StatusOr<v1::Bank> Client::GetBank(const std::string& bank) {
   v1::GetBankRequest request;
   request.set_bank(bank);
-  v1::GetBankResponse response;
-  const absl::Status status =
-      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-        return connection_->memory().GetBank(context, request, &response);
-      });
-  if (!status.ok()) return status;
-  return std::move(*response.mutable_bank());
+  const absl::StatusOr<v1::GetBankResponse> response =
+      Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::GetBank, request,
+           /*repeatable=*/true);
+  if (!response.ok()) return response.status();
+  return response->bank();
 }
 
 absl::StatusOr<std::vector<v1::Bank>> Client::ListBanks() {
-  v1::ListBanksResponse response;
-  const absl::Status status =
-      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-        return connection_->memory().ListBanks(context, v1::ListBanksRequest(), &response);
-      });
-  if (!status.ok()) return status;
-  return std::vector<v1::Bank>(response.banks().begin(), response.banks().end());
+  const absl::StatusOr<v1::ListBanksResponse> response =
+      Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::ListBanks,
+           v1::ListBanksRequest(), /*repeatable=*/true);
+  if (!response.ok()) return response.status();
+  return std::vector<v1::Bank>(response->banks().begin(), response->banks().end());
 }
 
 absl::Status Client::DeleteBank(const std::string& bank, bool force) {
   v1::DeleteBankRequest request;
   request.set_bank(bank);
   request.set_force(force);
-  v1::DeleteBankResponse response;
-  return connection_->Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
-    return connection_->memory().DeleteBank(context, request, &response);
-  });
+  return Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::DeleteBank,
+              request, /*repeatable=*/false)
+      .status();
 }
 
 absl::StatusOr<v1::BankStats> Client::GetBankStats(const std::string& bank) {
   v1::GetBankStatsRequest request;
   request.set_bank(bank);
-  v1::GetBankStatsResponse response;
-  const absl::Status status =
-      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-        return connection_->memory().GetBankStats(context, request, &response);
-      });
-  if (!status.ok()) return status;
-  return std::move(*response.mutable_stats());
+  const absl::StatusOr<v1::GetBankStatsResponse> response =
+      Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::GetBankStats,
+           request, /*repeatable=*/true);
+  if (!response.ok()) return response.status();
+  return response->stats();
 }
 
 absl::StatusOr<v1::Document> Client::GetDocument(const std::string& bank,
@@ -97,13 +102,11 @@ absl::StatusOr<v1::Document> Client::GetDocument(const std::string& bank,
   request.set_bank(bank);
   request.set_document_id(document_id);
   request.set_with_text(with_text);
-  v1::GetDocumentResponse response;
-  const absl::Status status =
-      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-        return connection_->memory().GetDocument(context, request, &response);
-      });
-  if (!status.ok()) return status;
-  return std::move(*response.mutable_document());
+  const absl::StatusOr<v1::GetDocumentResponse> response =
+      Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::GetDocument, request,
+           /*repeatable=*/true);
+  if (!response.ok()) return response.status();
+  return response->document();
 }
 
 absl::Status Client::ListDocuments(const std::string& bank, const std::string& filter,
@@ -115,16 +118,14 @@ absl::Status Client::ListDocuments(const std::string& bank, const std::string& f
   request.set_filter(filter);
   request.set_with_text(with_text);
   do {
-    v1::ListDocumentsResponse response;
-    const absl::Status status =
-        connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-          return connection_->memory().ListDocuments(context, request, &response);
-        });
-    if (!status.ok()) return status;
-    for (const v1::Document& document : response.documents()) {
+    const absl::StatusOr<v1::ListDocumentsResponse> response =
+        Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::ListDocuments,
+             request, /*repeatable=*/true);
+    if (!response.ok()) return response.status();
+    for (const v1::Document& document : response->documents()) {
       if (!on_document(document)) return absl::OkStatus();
     }
-    request.set_page_token(response.next_page_token());
+    request.set_page_token(response->next_page_token());
   } while (!request.page_token().empty());
   return absl::OkStatus();
 }
@@ -138,15 +139,13 @@ absl::StatusOr<v1::DeleteDocumentsResponse> Client::DeleteDocuments(
     request.set_bank(bank);
     const size_t end = std::min(document_ids.size(), at + kMaxDeleteIds);
     for (; at < end; ++at) request.add_document_ids(document_ids[at]);
-    v1::DeleteDocumentsResponse response;
-    const absl::Status status =
-        connection_->Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
-          return connection_->memory().DeleteDocuments(context, request, &response);
-        });
-    if (!status.ok()) return status;
-    total.set_deleted(total.deleted() + response.deleted());
-    total.set_revision(response.revision());
-    total.mutable_unknown_document_ids()->MergeFrom(response.unknown_document_ids());
+    const absl::StatusOr<v1::DeleteDocumentsResponse> response =
+        Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::DeleteDocuments,
+             request, /*repeatable=*/false);
+    if (!response.ok()) return response.status();
+    total.set_deleted(total.deleted() + response->deleted());
+    total.set_revision(response->revision());
+    total.mutable_unknown_document_ids()->MergeFrom(response->unknown_document_ids());
   } while (at < document_ids.size());
   return total;
 }
@@ -156,13 +155,8 @@ absl::StatusOr<v1::DeleteDocumentsResponse> Client::DeleteMatching(const std::st
   v1::DeleteDocumentsRequest request;
   request.set_bank(bank);
   request.set_filter(filter);
-  v1::DeleteDocumentsResponse response;
-  const absl::Status status =
-      connection_->Retrying(/*repeatable=*/false, [&](grpc::ClientContext* context) {
-        return connection_->memory().DeleteDocuments(context, request, &response);
-      });
-  if (!status.ok()) return status;
-  return response;
+  return Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::DeleteDocuments,
+              request, /*repeatable=*/false);
 }
 
 absl::StatusOr<v1::GenerateFinished> Client::Generate(
@@ -196,47 +190,27 @@ absl::StatusOr<v1::GenerateFinished> Client::Generate(
 }
 
 absl::StatusOr<v1::RetrieveResponse> Client::Retrieve(const v1::RetrieveRequest& request) {
-  v1::RetrieveResponse response;
-  const absl::Status status =
-      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-        return connection_->query().Retrieve(context, request, &response);
-      });
-  if (!status.ok()) return status;
-  return response;
+  return Call(connection_.get(), connection_->query(), &v1::QueryService::Stub::Retrieve, request,
+              /*repeatable=*/true);
 }
 
 absl::StatusOr<v1::CountTokensResponse> Client::CountTokens(const std::string& text) {
   v1::CountTokensRequest request;
   request.set_text(text);
-  v1::CountTokensResponse response;
-  const absl::Status status =
-      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-        return connection_->query().CountTokens(context, request, &response);
-      });
-  if (!status.ok()) return status;
-  return response;
+  return Call(connection_.get(), connection_->query(), &v1::QueryService::Stub::CountTokens,
+              request, /*repeatable=*/true);
 }
 
 absl::StatusOr<v1::GetServerInfoResponse> Client::GetServerInfo() {
-  v1::GetServerInfoResponse response;
-  const absl::Status status =
-      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-        return connection_->admin().GetServerInfo(context, v1::GetServerInfoRequest(), &response);
-      });
-  if (!status.ok()) return status;
-  return response;
+  return Call(connection_.get(), connection_->admin(), &v1::AdminService::Stub::GetServerInfo,
+              v1::GetServerInfoRequest(), /*repeatable=*/true);
 }
 
 absl::StatusOr<v1::CompactBankResponse> Client::CompactBank(const std::string& bank) {
   v1::CompactBankRequest request;
   request.set_bank(bank);
-  v1::CompactBankResponse response;
-  const absl::Status status =
-      connection_->Retrying(/*repeatable=*/true, [&](grpc::ClientContext* context) {
-        return connection_->admin().CompactBank(context, request, &response);
-      });
-  if (!status.ok()) return status;
-  return response;
+  return Call(connection_.get(), connection_->admin(), &v1::AdminService::Stub::CompactBank,
+              request, /*repeatable=*/true);
 }
 
 absl::StatusOr<bool> Client::CheckHealth(const std::string& service) {
