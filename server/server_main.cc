@@ -143,7 +143,6 @@ int ServeUntilStopped(const ServerOptions& options, Server* server) {
       Log(LogLevel::kInfo, "draining",
           {{"signal", NameOfSignal(signal)}, {"grace", absl::FormatDuration(options.drain.grace)}});
       DrainOrQuit(server, options.drain.grace);
-      Log(LogLevel::kInfo, "stopped");
       return kExitStopped;
     }
     if (server->CheckEngine()) {
@@ -181,7 +180,12 @@ int Serve(const ServerOptions& options, const EngineEntryPoints& entry_points) {
     if (!written.ok()) return Fail(kExitFailed, written);
   }
   LogStart(options, (*engine)->info(), **server, absl::Now() - start);
-  return ServeUntilStopped(options, server->get());
+  const int exit_status = ServeUntilStopped(options, server->get());
+  // The metrics endpoint takes up to two seconds to end its threads; only then are the ports free.
+  server->reset();
+  engine->reset();
+  Log(LogLevel::kInfo, "stopped");
+  return exit_status;
 }
 
 absl::Status CheckConfig(const ServerOptions& options, const EngineEntryPoints& engine) {

@@ -92,7 +92,7 @@ void AnswerPrinter::PrintAnswerText(const std::string& text) {
 
 void AnswerPrinter::PrintFinished(const v1::GenerateFinished& finished) {
   EndLine();
-  if (finished.without_memory()) out_ << "The bank has no documents: the answer rests on none.\n";
+  if (finished.without_memory()) out_ << "No document could be found: the answer rests on none.\n";
   if (finished.sources().empty()) return;
   out_ << "Sources:\n";
   for (const v1::Citation& source : finished.sources()) {
