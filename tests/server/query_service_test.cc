@@ -3,64 +3,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "grpcpp/create_channel.h"
 #include "kernels/core/error_detail.h"
-#include "tests/server/server_fixture.h"
+#include "tests/server/query_fixture.h"
 
 namespace msa::server {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-class QueryServiceTest : public ServerFixture {
- protected:
-  static v1::GenerateRequest Question(const std::string& question = "who?") {
-    v1::GenerateRequest request;
-    request.set_bank("b");
-    request.set_question(question);
-    return request;
-  }
-
-  CallError Generate(const v1::GenerateRequest& request) {
-    grpc::ClientContext context;
-    auto reader = query().Generate(&context, request);
-    events_.clear();
-    v1::GenerateResponse event;
-    while (reader->Read(&event)) events_.push_back(event);
-    return ErrorOf(reader->Finish());
-  }
-
-  grpc::Status GetBank() {
-    v1::GetBankRequest request;
-    request.set_bank("b");
-    v1::GetBankResponse response;
-    grpc::ClientContext context;
-    return memory().GetBank(&context, request, &response);
-  }
-
-  // From now on an answer sends `started` and then waits for the test.
-  void AnswerByHand() {
-    engine().answer = [this](const engine::GenerateRequest&, std::shared_ptr<FakeAnswer> answer) {
-      answer->Push(engine::StartedEvent{1, 10, 2, absl::ZeroDuration()});
-      const std::lock_guard lock(mutex_);
-      answer_ = std::move(answer);
-    };
-  }
-  std::shared_ptr<FakeAnswer> WaitForAnswer() {
-    std::shared_ptr<FakeAnswer> answer;
-    EXPECT_TRUE(WaitUntil([&] {
-      const std::lock_guard lock(mutex_);
-      answer = answer_;
-      return answer != nullptr;
-    }));
-    return answer;
-  }
-
-  std::vector<v1::GenerateResponse> events_;
-  std::mutex mutex_;
-  std::shared_ptr<FakeAnswer> answer_;
-};
 
 TEST_F(QueryServiceTest, EventsArriveInTheEnginesOrderWithTheirContents) {
   ASSERT_EQ(Generate(Question()).code, grpc::StatusCode::OK);
@@ -339,134 +289,6 @@ TEST_F(QueryServiceTest, DeadlineReachesTheEngineAndEndsTheCall) {
   EXPECT_FALSE(reader->Read(&event));
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   EXPECT_TRUE(answer->WaitUntilCancelled(absl::Seconds(5)));
-}
-
-TEST_F(QueryServiceTest, ReaderThatDoesNotReadHoldsBackOnlyItsOwnEvents) {
-  const std::string long_text(16 << 10, 't');
-  AnswerByHand();
-  grpc::ClientContext context;
-  auto reader = query().Generate(&context, Question());
-  const std::shared_ptr<FakeAnswer> answer = WaitForAnswer();
-  for (int i = 0; i < 2000; ++i)
-    answer->Push(engine::TokenEvent{engine::Interleave::Phase::kAnswer, 0, long_text});
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
-  EXPECT_LT(answer->num_read(), 1000);  // 32 MB were pushed; HTTP/2 takes a window of it
-  {
-    engine().answer = [](const engine::GenerateRequest& request,
-                         std::shared_ptr<FakeAnswer> other) {
-      for (engine::QueryEvent& event : FakeEngine::ScriptedAnswer(request.question))
-        other->Push(std::move(event));
-      other->End(absl::OkStatus());
-    };
-    EXPECT_EQ(Generate(Question()).code, grpc::StatusCode::OK);
-  }
-  context.TryCancel();
-  EXPECT_TRUE(answer->WaitUntilCancelled(absl::Seconds(5)));
-  reader->Finish();
-}
-
-TEST_F(QueryServiceTest, FinishedAnswerThatIsNotReadIsCutOffAfterTheTimeout) {
-  ServerOptions options = TestOptions();
-  options.scheduler.stalled_reader_timeout = absl::Milliseconds(300);
-  StartServer(options);
-  engine().answer = [](const engine::GenerateRequest&, const std::shared_ptr<FakeAnswer>& answer) {
-    for (int i = 0; i < 2000; ++i) {
-      answer->Push(
-          engine::TokenEvent{engine::Interleave::Phase::kAnswer, 0, std::string(16 << 10, 't')});
-    }
-    answer->Push(engine::FinishedEvent{});
-    answer->End(absl::OkStatus());
-  };
-  grpc::ClientContext context;
-  auto reader = query().Generate(&context, Question());
-  ASSERT_TRUE(WaitUntil([this] {
-    return server().MetricsText().find(
-               "msa_grpc_requests_total{code=\"RESOURCE_EXHAUSTED\","
-               "method=\"QueryService/Generate\"} 1") != std::string::npos;
-  }));
-  EXPECT_TRUE(WaitUntil([this] {
-    return server().MetricsText().find("msa_grpc_streams{method=\"QueryService/Generate\"} 0") !=
-           std::string::npos;
-  }));
-  EXPECT_THAT(server().MetricsText(),
-              HasSubstr("msa_requests_finished_total{finish_reason=\"error\"} 1"));
-  // The connection is as it was, and the client learns what happened when it looks.
-  EXPECT_EQ(GetBank().error_code(), grpc::StatusCode::OK);
-  v1::GenerateResponse event;
-  int64_t num_read = 0;
-  while (reader->Read(&event)) ++num_read;
-  EXPECT_LT(num_read, 2000);
-  const grpc::Status status = reader->Finish();
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_THAT(status.error_message(), HasSubstr("the stream was not read for 300ms"));
-}
-
-TEST_F(QueryServiceTest, SlowReaderThatReadsOnGetsTheWholeAnswer) {
-  ServerOptions options = TestOptions();
-  options.scheduler.stalled_reader_timeout = absl::Seconds(1);
-  StartServer(options);
-  constexpr int kNumTokens = 150;  // 10 ms each: longer than the timeout together
-  engine().answer = [](const engine::GenerateRequest&, const std::shared_ptr<FakeAnswer>& answer) {
-    for (int i = 0; i < kNumTokens; ++i) {
-      answer->Push(
-          engine::TokenEvent{engine::Interleave::Phase::kAnswer, 0, std::string(32 << 10, 't')});
-    }
-    answer->Push(engine::FinishedEvent{});
-    answer->End(absl::OkStatus());
-  };
-  // With a small window of a fixed size every few reads let a write go on.
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 64 << 10);
-  auto stub = v1::QueryService::NewStub(grpc::CreateCustomChannel(
-      absl::StrCat("127.0.0.1:", server().port()), grpc::InsecureChannelCredentials(), arguments));
-  grpc::ClientContext context;
-  auto reader = stub->Generate(&context, Question());
-  v1::GenerateResponse event;
-  int num_tokens = 0;
-  while (reader->Read(&event)) {
-    num_tokens += event.has_token() ? 1 : 0;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::OK);
-  EXPECT_EQ(num_tokens, kNumTokens);
-}
-
-TEST_F(QueryServiceTest, TimeoutsOfReadersDoNotDisturbCallsThatEnd) {
-  ServerOptions options = TestOptions();
-  options.scheduler.stalled_reader_timeout = absl::Milliseconds(1);
-  StartServer(options);
-  engine().answer = [](const engine::GenerateRequest&, const std::shared_ptr<FakeAnswer>& answer) {
-    for (int i = 0; i < 20; ++i) {
-      answer->Push(
-          engine::TokenEvent{engine::Interleave::Phase::kAnswer, 0, std::string(16 << 10, 't')});
-    }
-    answer->Push(engine::FinishedEvent{});
-    answer->End(absl::OkStatus());
-  };
-  std::vector<std::thread> clients;
-  for (int client = 0; client < 8; ++client) {
-    clients.emplace_back([this, client] {
-      for (int i = 0; i < 40; ++i) {
-        grpc::ClientContext context;
-        auto reader = query().Generate(&context, Question());
-        v1::GenerateResponse event;
-        std::this_thread::sleep_for(std::chrono::microseconds((client + i) % 5 * 500));
-        if (i % 4 == 3) context.TryCancel();
-        while (reader->Read(&event)) {
-        }
-        const grpc::StatusCode code = reader->Finish().error_code();
-        EXPECT_TRUE(code == grpc::StatusCode::OK || code == grpc::StatusCode::CANCELLED ||
-                    code == grpc::StatusCode::RESOURCE_EXHAUSTED)
-            << code;
-      }
-    });
-  }
-  for (std::thread& client : clients) client.join();
-  EXPECT_TRUE(WaitUntil([this] {
-    return server().MetricsText().find("msa_grpc_streams{method=\"QueryService/Generate\"} 0") !=
-           std::string::npos;
-  }));
 }
 
 TEST_F(QueryServiceTest, ManyAnswersAtOnceAllFinish) {

@@ -120,6 +120,14 @@ void ServerFixture::Put(const std::string& id, const std::string& text) {
   done.WaitForNotification();
 }
 
+grpc::Status ServerFixture::GetBank() {
+  v1::GetBankRequest request;
+  request.set_bank("b");
+  v1::GetBankResponse response;
+  grpc::ClientContext context;
+  return memory().GetBank(&context, request, &response);
+}
+
 bool ServerFixture::WaitUntil(const std::function<bool()>& condition, absl::Duration timeout) {
   const absl::Time end = absl::Now() + timeout;
   while (!condition()) {

@@ -51,6 +51,8 @@ class ServerFixture : public ::testing::Test {
   // Puts a document into the bank "b" directly.
   void Put(const std::string& id, const std::string& text);
 
+  grpc::Status GetBank();  // of the bank "b", through the server
+
   bool WaitUntil(const std::function<bool()>& condition,
                  absl::Duration timeout = absl::Seconds(10));
 

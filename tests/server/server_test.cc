@@ -44,14 +44,6 @@ class ServerTest : public ServerFixture {
       bytes.append(reinterpret_cast<const char*>(part.begin()), part.size());
     return bytes == "\x08\x01" ? "SERVING" : bytes == "\x08\x02" ? "NOT_SERVING" : "other";
   }
-
-  grpc::Status GetBank() {
-    v1::GetBankRequest request;
-    request.set_bank("b");
-    v1::GetBankResponse response;
-    grpc::ClientContext context;
-    return memory().GetBank(&context, request, &response);
-  }
 };
 
 TEST_F(ServerTest, CompactionReportsWhatWent) {
