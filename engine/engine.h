@@ -23,7 +23,7 @@ namespace msa::engine {
 // Which documents of the bank a query may find. Nothing that matches is no error: the query then
 // runs without memory.
 struct DocumentScope {
-  std::string filter;  // engine/memory/filter.h; empty: all
+  std::string filter;  // engine/memory/documents/filter.h; empty: all
   // Empty: all. Ids that the bank does not have find nothing.
   std::vector<std::string> document_ids;
   // The bank's revision must have reached it: FAILED_PRECONDITION. Revisions that were acknowledged

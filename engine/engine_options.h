@@ -7,7 +7,7 @@
 
 #include "absl/time/time.h"
 #include "engine/memory/clock.h"
-#include "engine/memory/file_system.h"
+#include "engine/memory/files/file_system.h"
 #include "kernels/core/dtype.h"
 #include "kernels/core/op_context.h"
 

@@ -4,7 +4,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "engine/memory/checksum.h"
+#include "engine/memory/files/checksum.h"
 #include "server/request_validation.h"
 #include "server/status_conversion.h"
 

@@ -5,7 +5,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/memory/bank.h"
-#include "engine/memory/document.h"
+#include "engine/memory/documents/document.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "msa/v1/bank.pb.h"

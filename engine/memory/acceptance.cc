@@ -9,10 +9,10 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
-#include "engine/memory/checksum.h"
-#include "engine/memory/document_rules.h"
-#include "engine/memory/metadata_json.h"
-#include "engine/memory/refusal.h"
+#include "engine/memory/documents/document_rules.h"
+#include "engine/memory/documents/metadata_json.h"
+#include "engine/memory/files/checksum.h"
+#include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
 namespace msa::engine {
@@ -41,15 +41,16 @@ absl::Status NextNumber(const DocumentInput& document, uint64_t next_number, uin
   const uint64_t automatic = std::max<uint64_t>(next_number, kFirstDocumentNumber);
   const uint64_t wanted = document.number.value_or(static_cast<uint32_t>(automatic));
   if (next_number > kMaxNumber) {
-    return Refusal(absl::StatusCode::kResourceExhausted, "the bank has no document numbers left",
-                   "DOCUMENT_NUMBERS_EXHAUSTED");
+    return kernels::Refusal(absl::StatusCode::kResourceExhausted,
+                            "the bank has no document numbers left", "DOCUMENT_NUMBERS_EXHAUSTED");
   }
   if (wanted < next_number) {
-    return Refusal(absl::StatusCode::kInvalidArgument,
-                   absl::StrCat("number ", wanted,
-                                " may have been used, the lowest that is free is ", next_number),
-                   "DOCUMENT_NUMBER_USED", "documents.number",
-                   {{"limit", absl::StrCat(next_number)}, {"actual", absl::StrCat(wanted)}});
+    return kernels::Refusal(
+        absl::StatusCode::kInvalidArgument,
+        absl::StrCat("number ", wanted, " may have been used, the lowest that is free is ",
+                     next_number),
+        "DOCUMENT_NUMBER_USED", "documents.number",
+        {{"limit", absl::StrCat(next_number)}, {"actual", absl::StrCat(wanted)}});
   }
   *number = static_cast<uint32_t>(wanted);
   return absl::OkStatus();
@@ -77,10 +78,10 @@ void Acceptance::RefuseAll(const absl::Status& status) {
 
 void Acceptance::Run() {
   if (!parts_->write_failure.ok()) {
-    RefuseAll(Refusal(absl::StatusCode::kUnavailable,
-                      absl::StrCat("the bank is read-only since a write failed: ",
-                                   parts_->write_failure.message()),
-                      "BANK_READ_ONLY"));
+    RefuseAll(kernels::Refusal(absl::StatusCode::kUnavailable,
+                               absl::StrCat("the bank is read-only since a write failed: ",
+                                            parts_->write_failure.message()),
+                               "BANK_READ_ONLY"));
     return;
   }
   std::vector<DeleteRequest> deletes = parts_->inbox->TakeDeletes();
@@ -234,7 +235,7 @@ absl::StatusOr<bool> Acceptance::Compare(const IngestRequest& request, const Doc
   }
   if (request.mode == IngestMode::kInsert) {
     Describe(current, result);
-    result->status = Refusal(
+    result->status = kernels::Refusal(
         absl::StatusCode::kAlreadyExists,
         absl::StrCat("document \"", current.id, "\" is there with another text or metadata"),
         "DOCUMENT_EXISTS", "documents.id");
@@ -372,9 +373,10 @@ void Acceptance::TakeEffect(Batch* batch) {
     parts_->Publish(std::move(publication));
   }
   for (const DocumentRow& row : batch->removed) {
-    acknowledgements_->Refused(row.number, DocumentState::kDeleted,
-                               Refusal(absl::StatusCode::kAborted,
-                                       "the document was deleted before it was ACTIVE", "DELETED"));
+    acknowledgements_->Refused(
+        row.number, DocumentState::kDeleted,
+        kernels::Refusal(absl::StatusCode::kAborted,
+                         "the document was deleted before it was ACTIVE", "DELETED"));
   }
 }
 

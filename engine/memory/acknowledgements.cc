@@ -2,14 +2,14 @@
 
 #include <utility>
 
-#include "engine/memory/refusal.h"
+#include "kernels/core/refusal.h"
 
 namespace msa::engine {
 
 void Acknowledgements::Stop() {
-  const absl::Status stopping =
-      Refusal(absl::StatusCode::kUnavailable,
-              "the bank stops before queries see this; what was accepted is kept", "STOPPING");
+  const absl::Status stopping = kernels::Refusal(
+      absl::StatusCode::kUnavailable,
+      "the bank stops before queries see this; what was accepted is kept", "STOPPING");
   AllRefused(stopping);
   for (auto& [revision, reply] : std::exchange(by_revision_, {})) reply(stopping);
 }

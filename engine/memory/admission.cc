@@ -1,8 +1,8 @@
 #include "engine/memory/admission.h"
 
 #include "absl/strings/str_cat.h"
-#include "engine/memory/refusal.h"
 #include "kernels/core/check.h"
+#include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
 namespace msa::engine {
@@ -16,13 +16,13 @@ absl::Status Budget::Reserve(int64_t amount) {
     reserved_ += amount;
     return absl::OkStatus();
   }
-  return Refusal(absl::StatusCode::kResourceExhausted,
-                 absl::StrCat("the ", what_, " is ", limit_, " ", unit_, ", ", reserved_,
-                              " are reserved, the document needs ", amount),
-                 reason_, "",
-                 {{"limit", absl::StrCat(limit_)},
-                  {"reserved", absl::StrCat(reserved_)},
-                  {"requested", absl::StrCat(amount)}});
+  return kernels::Refusal(absl::StatusCode::kResourceExhausted,
+                          absl::StrCat("the ", what_, " is ", limit_, " ", unit_, ", ", reserved_,
+                                       " are reserved, the document needs ", amount),
+                          reason_, "",
+                          {{"limit", absl::StrCat(limit_)},
+                           {"reserved", absl::StrCat(reserved_)},
+                           {"requested", absl::StrCat(amount)}});
 }
 
 void Budget::ReserveAnyway(int64_t amount) {

@@ -9,19 +9,16 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "engine/memory/document.h"
-#include "engine/memory/document_set.h"
-#include "engine/memory/filter.h"
-#include "engine/memory/shard.h"
+#include "engine/memory/documents/bank_settings.h"
+#include "engine/memory/documents/document.h"
+#include "engine/memory/documents/document_set.h"
+#include "engine/memory/documents/filter.h"
+#include "engine/memory/shards/bank_pin.h"
+#include "engine/memory/shards/shard.h"
 
 namespace msa::engine {
-
-struct BankSettings {
-  std::string display_name;
-  // Most tokens of ACCEPTED and ACTIVE documents and of tombstones; 0: no limit.
-  int64_t token_budget = 0;
-};
 
 struct BankInfo {
   std::string name;
@@ -48,19 +45,6 @@ struct BankStats {
   std::vector<int64_t> shard_documents;  // [R]
   std::vector<int64_t> shard_chunks;     // [R]
   uint64_t revision = 0;
-};
-
-struct DocumentPage {
-  std::vector<DocumentInfo> documents;  // by id
-  std::string next_after_id;            // where the next page goes on; empty: this is the last
-};
-
-// While it lives, documents of this revision stay readable (text and arrays), also when they are
-// deleted meanwhile.
-class BankPin {
- public:
-  virtual ~BankPin() = default;
-  virtual uint64_t revision() const = 0;
 };
 
 // A named, mutable set of documents and an access boundary. Thread-safe, but for the parts of

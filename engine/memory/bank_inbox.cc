@@ -1,7 +1,7 @@
 #include "engine/memory/bank_inbox.h"
 
 #include "absl/strings/str_cat.h"
-#include "engine/memory/refusal.h"
+#include "kernels/core/refusal.h"
 
 namespace msa::engine {
 namespace {
@@ -16,14 +16,14 @@ int64_t BytesOf(const DocumentInput& document) {
 }
 
 absl::Status Stopping() {
-  return Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING");
+  return kernels::Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING");
 }
 
 absl::Status TooMuch(const std::string& what, int64_t limit) {
-  return Refusal(absl::StatusCode::kResourceExhausted,
-                 absl::StrCat("too much waits to be stored: ", what, " of ", limit),
-                 "TOO_MANY_PENDING_DOCUMENTS", "", {{"limit", absl::StrCat(limit)}},
-                 absl::Seconds(1));
+  return kernels::Refusal(absl::StatusCode::kResourceExhausted,
+                          absl::StrCat("too much waits to be stored: ", what, " of ", limit),
+                          "TOO_MANY_PENDING_DOCUMENTS", "", {{"limit", absl::StrCat(limit)}},
+                          absl::Seconds(1));
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "engine/memory/bank.h"
-#include "engine/memory/shard_assignment.h"
+#include "engine/memory/shards/shard_assignment.h"
 
 namespace msa::engine {
 

@@ -5,8 +5,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "engine/memory/refusal.h"
-#include "engine/memory/segment_format.h"
+#include "engine/memory/segments/segment_format.h"
+#include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/core/string_view_conversion.h"
 
@@ -103,11 +103,12 @@ absl::Status BankLoader::ReadDocuments() {
 absl::Status BankLoader::OpenSegments() {
   for (Segment& segment : segments_) {
     if (segment.row.version != kSegmentVersion) {
-      return Refusal(absl::StatusCode::kFailedPrecondition,
-                     absl::StrCat(parts_->segments->PathOf(segment.row.id), ": format version ",
-                                  segment.row.version, " is unknown, this server reads version ",
-                                  kSegmentVersion),
-                     "UNKNOWN_FORMAT_VERSION");
+      return kernels::Refusal(
+          absl::StatusCode::kFailedPrecondition,
+          absl::StrCat(parts_->segments->PathOf(segment.row.id), ": format version ",
+                       segment.row.version, " is unknown, this server reads version ",
+                       kSegmentVersion),
+          "UNKNOWN_FORMAT_VERSION");
     }
     auto reader = parts_->OpenSegment(segment.row.id);
     if (reader.ok()) {
@@ -125,11 +126,11 @@ absl::Status BankLoader::OpenSegments() {
 void BankLoader::Damaged(Document* document, const std::string& why) {
   document->is_damaged = true;
   parts_->observer->ChecksumFailed();
-  Report(
-      Refusal(absl::StatusCode::kDataLoss,
-              absl::StrCat("segment ", SegmentFiles::NameOf(document->row.segment), ", document ",
-                           document->row.number, ": ", why, "; it is encoded again from its text"),
-              "SEGMENT_DAMAGED", "", {{"document_id", document->row.id}}));
+  Report(kernels::Refusal(
+      absl::StatusCode::kDataLoss,
+      absl::StrCat("segment ", SegmentFiles::NameOf(document->row.segment), ", document ",
+                   document->row.number, ": ", why, "; it is encoded again from its text"),
+      "SEGMENT_DAMAGED", "", {{"document_id", document->row.id}}));
 }
 
 // Catalog and segment must tell the same of every document.

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "engine/memory/bank_parts.h"
 #include "engine/memory/encoding_queue.h"
-#include "engine/memory/segment_reader.h"
+#include "engine/memory/segments/segment_reader.h"
 
 namespace msa::engine {
 

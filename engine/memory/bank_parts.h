@@ -11,13 +11,13 @@
 #include "engine/memory/bank_inbox.h"
 #include "engine/memory/bank_ledger.h"
 #include "engine/memory/bank_store.h"
-#include "engine/memory/catalog.h"
-#include "engine/memory/metadata_index.h"
-#include "engine/memory/metadata_json.h"
-#include "engine/memory/segment_files.h"
-#include "engine/memory/segment_reader.h"
+#include "engine/memory/catalog/catalog.h"
+#include "engine/memory/documents/metadata_index.h"
+#include "engine/memory/documents/metadata_json.h"
 #include "engine/memory/segment_table.h"
-#include "engine/memory/visible_bank.h"
+#include "engine/memory/segments/segment_files.h"
+#include "engine/memory/segments/segment_reader.h"
+#include "engine/memory/shards/visible_bank.h"
 
 namespace msa::engine {
 

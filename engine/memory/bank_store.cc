@@ -7,11 +7,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "engine/memory/document_rules.h"
+#include "engine/memory/documents/document_rules.h"
 #include "engine/memory/memory_bank.h"
-#include "engine/memory/refusal.h"
-#include "engine/memory/segment_format.h"
+#include "engine/memory/segments/segment_format.h"
 #include "kernels/core/error_detail.h"
+#include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/core/string_view_conversion.h"
 
@@ -34,14 +34,14 @@ absl::Status CheckModel(const CatalogSettings& bank, const MemoryGeometry& serve
       own.tokens_per_chunk == server.tokens_per_chunk) {
     return absl::OkStatus();
   }
-  return Refusal(absl::StatusCode::kFailedPrecondition,
-                 absl::StrCat("bank \"", bank.name, "\" belongs to ", Describe(own),
-                              "; this server runs ", Describe(server)),
-                 "MODEL_MISMATCH", "bank",
-                 {{"bank_model", own.model_fingerprint},
-                  {"server_model", server.model_fingerprint},
-                  {"bank_dtype", std::string(kernels::NameOf(own.dtype))},
-                  {"server_dtype", std::string(kernels::NameOf(server.dtype))}});
+  return kernels::Refusal(absl::StatusCode::kFailedPrecondition,
+                          absl::StrCat("bank \"", bank.name, "\" belongs to ", Describe(own),
+                                       "; this server runs ", Describe(server)),
+                          "MODEL_MISMATCH", "bank",
+                          {{"bank_model", own.model_fingerprint},
+                           {"server_model", server.model_fingerprint},
+                           {"bank_dtype", std::string(kernels::NameOf(own.dtype))},
+                           {"server_dtype", std::string(kernels::NameOf(server.dtype))}});
 }
 
 absl::Status CheckOptions(const BankStoreOptions& options) {
@@ -91,15 +91,16 @@ class DirectoryBankStore : public BankStore {
                                                const BankSettings& settings) override {
     MSA_RETURN_IF_ERROR(CheckBankName(name));
     if (settings.token_budget < 0) {
-      return Refusal(
+      return kernels::Refusal(
           absl::StatusCode::kInvalidArgument,
           absl::StrCat("a token budget is at least 0, this one is ", settings.token_budget),
           "INVALID_TOKEN_BUDGET", "token_budget", {{"limit", "0"}});
     }
     const std::lock_guard lock(mutex_);
     if (entries_.contains(name)) {
-      return Refusal(absl::StatusCode::kAlreadyExists,
-                     absl::StrCat("bank \"", name, "\" is there already"), "BANK_EXISTS", "bank");
+      return kernels::Refusal(absl::StatusCode::kAlreadyExists,
+                              absl::StrCat("bank \"", name, "\" is there already"), "BANK_EXISTS",
+                              "bank");
     }
     MSA_RETURN_IF_ERROR(MakeDirectory(name, settings));
     Entry entry = OpenEntry(name);
@@ -148,7 +149,7 @@ class DirectoryBankStore : public BankStore {
     } else {
       found->second.is_leaving = false;
       found->second.problem =
-          Prefixed(status, absl::StrCat("bank \"", name, "\" could not be removed"));
+          kernels::Prefixed(status, absl::StrCat("bank \"", name, "\" could not be removed"));
     }
     return status;
   }
@@ -177,8 +178,9 @@ class DirectoryBankStore : public BankStore {
   };
 
   static absl::Status NotFound(const std::string& name) {
-    return Refusal(absl::StatusCode::kNotFound, absl::StrCat("there is no bank \"", name, "\""),
-                   "BANK_NOT_FOUND", "bank");
+    return kernels::Refusal(absl::StatusCode::kNotFound,
+                            absl::StrCat("there is no bank \"", name, "\""), "BANK_NOT_FOUND",
+                            "bank");
   }
 
   std::string DirectoryOf(const std::string& name) const {
@@ -249,7 +251,7 @@ class DirectoryBankStore : public BankStore {
   static absl::Status CheckRemovable(const std::string& name, const Entry& entry, bool force) {
     if (force) return absl::OkStatus();
     if (entry.bank == nullptr) {
-      return Refusal(
+      return kernels::Refusal(
           absl::StatusCode::kFailedPrecondition,
           absl::StrCat("bank \"", name,
                        "\" cannot be used here and may have documents; force removes it"),
@@ -258,7 +260,7 @@ class DirectoryBankStore : public BankStore {
     const BankStats stats = entry.bank->Stats();
     const int64_t num_documents = stats.num_documents + stats.num_accepted + stats.num_failed;
     if (num_documents == 0) return absl::OkStatus();
-    return Refusal(
+    return kernels::Refusal(
         absl::StatusCode::kFailedPrecondition,
         absl::StrCat("bank \"", name, "\" has ", num_documents, " documents; force removes them"),
         "BANK_NOT_EMPTY", "force", {{"documents", absl::StrCat(num_documents)}});
@@ -283,10 +285,11 @@ absl::StatusOr<std::unique_ptr<BankStore>> BankStore::Open(const BankStoreOption
   MSA_RETURN_IF_ERROR(files->CreateDirectories(options.data_dir));
   auto lock = files->Lock(absl::StrCat(options.data_dir, "/LOCK"));
   if (kernels::DetailOf(lock.status()).reason == "FILE_LOCKED") {
-    return Refusal(absl::StatusCode::kFailedPrecondition,
-                   absl::StrCat("the data directory ", options.data_dir,
-                                " is in use by another server (", lock.status().message(), ")"),
-                   "DATA_DIRECTORY_IN_USE");
+    return kernels::Refusal(
+        absl::StatusCode::kFailedPrecondition,
+        absl::StrCat("the data directory ", options.data_dir, " is in use by another server (",
+                     lock.status().message(), ")"),
+        "DATA_DIRECTORY_IN_USE");
   }
   if (!lock.ok()) return lock.status();
   BankEnvironment environment;

@@ -10,7 +10,7 @@
 #include "engine/memory/bank.h"
 #include "engine/memory/clock.h"
 #include "engine/memory/document_encoder.h"
-#include "engine/memory/file_system.h"
+#include "engine/memory/files/file_system.h"
 
 namespace msa::engine {
 

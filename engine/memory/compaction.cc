@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/memory/refusal.h"
 #include "engine/memory/segment_commit.h"
-#include "engine/memory/segment_writer.h"
+#include "engine/memory/segments/segment_writer.h"
+#include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
 namespace msa::engine {
@@ -23,10 +23,11 @@ void Compaction::Run() {
   TakeFreed();
   TakeRequests();
   if (!parts_->write_failure.ok() || parts_->inbox->refuses_ingest()) {
-    Finish(parts_->inbox->refuses_ingest()
-               ? Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING")
-               : Refusal(absl::StatusCode::kUnavailable,
-                         "the bank is read-only since a write failed", "BANK_READ_ONLY"));
+    Finish(
+        parts_->inbox->refuses_ingest()
+            ? kernels::Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING")
+            : kernels::Refusal(absl::StatusCode::kUnavailable,
+                               "the bank is read-only since a write failed", "BANK_READ_ONLY"));
     return;
   }
   if (waits_for_boundary_) return;  // that pokes the bank's thread
@@ -226,10 +227,11 @@ absl::Status Compaction::ReadArrays(const SegmentReader& reader, size_t document
   const SegmentDocument& entry = reader.documents()[document];
   if (keys.empty()) {
     parts_->inbox->PushDamaged({entry.number, reader.segment_id()});
-    return Refusal(absl::StatusCode::kDataLoss,
-                   absl::StrCat(parts_->segments->PathOf(reader.segment_id()),
-                                ": the router keys of document ", entry.number, " are damaged"),
-                   "SEGMENT_DAMAGED");
+    return kernels::Refusal(
+        absl::StatusCode::kDataLoss,
+        absl::StrCat(parts_->segments->PathOf(reader.segment_id()),
+                     ": the router keys of document ", entry.number, " are damaged"),
+        "SEGMENT_DAMAGED");
   }
   out->num_tokens = entry.num_tokens;
   out->num_chunks = entry.num_chunks;
@@ -323,7 +325,7 @@ void Compaction::Finish(const absl::Status& status) {
 
 void Compaction::Stop() {
   const absl::Status stopping =
-      Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING");
+      kernels::Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING");
   Finish(stopping);
   TakeRequests();
   Finish(stopping);

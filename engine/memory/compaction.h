@@ -7,7 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "engine/memory/bank_parts.h"
 #include "engine/memory/document_encoder.h"
-#include "engine/memory/segment_reader.h"
+#include "engine/memory/segments/segment_reader.h"
 
 namespace msa::engine {
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/memory/segment_writer.h"
+#include "engine/memory/segments/segment_writer.h"
 #include "kernels/core/status_macros.h"
 
 namespace msa::engine {

@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/memory/bank_loader.h"
-#include "engine/memory/refusal.h"
 #include "kernels/core/check.h"
+#include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
 namespace msa::engine {
@@ -72,7 +72,7 @@ void MemoryBank::RunThread() {
     sleep = DoRound();
   }
   acceptance_.RefuseAll(
-      Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING"));
+      kernels::Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING"));
   acknowledgements_.Stop();
   compaction_.Stop();
 }
@@ -189,7 +189,7 @@ template <class Query>
 auto MemoryBank::WithCatalog(Query query) const -> decltype(query(std::declval<const Catalog&>())) {
   const std::shared_lock lock(catalog_mutex_);
   if (catalog_ == nullptr) {
-    return Refusal(absl::StatusCode::kUnavailable, "the bank is closed", "STOPPING");
+    return kernels::Refusal(absl::StatusCode::kUnavailable, "the bank is closed", "STOPPING");
   }
   return query(*catalog_);
 }

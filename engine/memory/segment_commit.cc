@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/memory/refusal.h"
-#include "engine/memory/segment_writer.h"
+#include "engine/memory/segments/segment_writer.h"
+#include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
 namespace msa::engine {
@@ -260,10 +260,11 @@ void SegmentCommit::EncodeAgain(const DamagedDocument& damaged) {
   });
   if (!status.ok()) return;
   parts_->observer->ProblemFound(
-      parts_->name, Refusal(absl::StatusCode::kDataLoss,
-                            "the content of a document is damaged, it is encoded again from its "
-                            "text",
-                            "SEGMENT_DAMAGED", "", {{"document_id", row.id}}));
+      parts_->name,
+      kernels::Refusal(absl::StatusCode::kDataLoss,
+                       "the content of a document is damaged, it is encoded again from its "
+                       "text",
+                       "SEGMENT_DAMAGED", "", {{"document_id", row.id}}));
   parts_->revision = revision;
   parts_->segment_table[damaged.segment].num_dead += 1;
   parts_->shards_have_dead = true;

@@ -7,7 +7,7 @@
 #include "engine/memory/acknowledgements.h"
 #include "engine/memory/bank_parts.h"
 #include "engine/memory/encoding_queue.h"
-#include "engine/memory/segment_reader.h"
+#include "engine/memory/segments/segment_reader.h"
 
 namespace msa::engine {
 

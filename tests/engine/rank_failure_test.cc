@@ -14,7 +14,7 @@
 #include "engine/generation/token_source.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/engine/gate.h"
-#include "tests/engine/memory/faulty_file_system.h"
+#include "tests/engine/memory/files/faulty_file_system.h"
 
 namespace msa::engine {
 namespace {

@@ -1,7 +1,7 @@
 #include <atomic>
 
 #include "absl/strings/str_cat.h"
-#include "engine/memory/metadata_index.h"
+#include "engine/memory/documents/metadata_index.h"
 #include "kernels/core/error_detail.h"
 #include "tests/engine/memory/bank_fixture.h"
 

@@ -7,9 +7,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "engine/memory/segment_format.h"
+#include "engine/memory/segments/segment_format.h"
 #include "tests/engine/memory/bank_fixture.h"
-#include "tests/engine/memory/faulty_file_system.h"
+#include "tests/engine/memory/files/faulty_file_system.h"
 
 namespace msa::engine {
 namespace {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/memory/checksum.h"
+#include "engine/memory/files/checksum.h"
 #include "kernels/core/string_view_conversion.h"
 
 namespace msa::engine {

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "engine/memory/files/file_system.h"
+
+namespace msa::engine {
+
+inline constexpr std::string_view kTemporarySuffix = ".tmp";
+
+// The directory of a bank's segments: how files are named, and a bounded set of open ones, so that
+// many small segments do not use up the process's file descriptors. Thread-safe.
+class SegmentFiles {
+ public:
+  // `files` must outlive this and every file it opened.
+  SegmentFiles(FileSystem* files, std::string directory, size_t max_open = 64);
+
+  FileSystem* file_system() const { return files_; }
+  std::string directory() const;
+  std::string PathOf(uint64_t segment_id) const;
+
+  // "0000000000000042.segment"; nullopt for any other name.
+  static std::string NameOf(uint64_t segment_id);
+  static std::optional<uint64_t> IdOf(std::string_view name);
+
+  absl::StatusOr<std::shared_ptr<const ReadableFile>> Open(uint64_t segment_id);
+  void Forget(uint64_t segment_id);            // before the file is removed
+  void MovedTo(const std::string& directory);  // the directory was renamed
+
+ private:
+  using Entry = std::pair<uint64_t, std::shared_ptr<const ReadableFile>>;
+
+  FileSystem* const files_;
+  const size_t max_open_;
+  mutable std::mutex mutex_;
+  std::string directory_;
+  std::list<Entry> open_;  // last used first
+  absl::flat_hash_map<uint64_t, std::list<Entry>::iterator> by_id_;
+};
+
+}  // namespace msa::engine
