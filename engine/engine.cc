@@ -105,17 +105,7 @@ class EngineImpl : public Engine, public DocumentEncoder {
   const EngineInfo& info() const override { return info_; }
   MemoryUsage memory_usage() const override;
 
-  absl::StatusOr<std::shared_ptr<Bank>> CreateBank(const std::string& name,
-                                                   const BankSettings& settings) override {
-    return store_->Create(name, settings);
-  }
-  absl::StatusOr<std::shared_ptr<Bank>> GetBank(const std::string& name) const override {
-    return store_->Get(name);
-  }
-  std::vector<BankInfo> ListBanks() const override { return store_->List(); }
-  absl::Status DeleteBank(const std::string& name, bool force) override {
-    return store_->Delete(name, force);
-  }
+  BankStore& banks() override { return *store_; }
 
   absl::StatusOr<std::unique_ptr<GenerateStream>> Generate(
       GenerateRequest request, absl::AnyInvocable<void()> on_ready) override;
@@ -220,10 +210,13 @@ absl::Status EngineImpl::Start() {
                        .stalled_reader_timeout = options_.stalled_reader_timeout},
       clock_, observer_);
   BankStoreOptions store_options{.data_dir = options_.data_dir,
+                                 .backup_dir = options_.backup_dir,
                                  .num_shards = options_.num_shards,
                                  .geometry = geometry,
                                  .max_text_bytes = options_.max_document_bytes,
-                                 .router_key_budget_bytes = options_.router_key_memory_bytes};
+                                 .router_key_budget_bytes = options_.router_key_memory_bytes,
+                                 .scrub_interval = options_.scrub_interval,
+                                 .scrub_bytes_per_second = options_.scrub_bytes_per_second};
   MSA_ASSIGN_OR_RETURN(
       store_, BankStore::Open(store_options, this, options_.file_system, clock_, observer_));
 

@@ -13,7 +13,7 @@
 #include "engine/engine_observer.h"
 #include "engine/engine_options.h"
 #include "engine/generation/generation_params.h"
-#include "engine/memory/bank.h"
+#include "engine/memory/bank_store.h"
 #include "engine/model/model_config.h"
 #include "engine/query_events.h"
 
@@ -118,12 +118,8 @@ class Engine {
   virtual const EngineInfo& info() const = 0;
   virtual MemoryUsage memory_usage() const = 0;
 
-  // ---- banks and documents; semantics in engine/memory/bank.h
-  virtual absl::StatusOr<std::shared_ptr<Bank>> CreateBank(const std::string& name,
-                                                           const BankSettings& settings) = 0;
-  virtual absl::StatusOr<std::shared_ptr<Bank>> GetBank(const std::string& name) const = 0;
-  virtual std::vector<BankInfo> ListBanks() const = 0;
-  virtual absl::Status DeleteBank(const std::string& name, bool force) = 0;
+  // ---- banks and documents
+  virtual BankStore& banks() = 0;
 
   // ---- queries
   // INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED (queue full, with retry_after; or a request

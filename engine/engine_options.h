@@ -20,6 +20,7 @@ struct SamplingParams;  // engine/generation/generation_params.h
 struct EngineOptions {
   std::string model_dir;
   std::string data_dir;
+  std::string backup_dir;  // empty: there can be no backups
   kernels::DeviceKind device = kernels::DeviceKind::kCpu;
   int num_shards = 1;   // ranks; 1 to 64
   int num_threads = 0;  // of all ranks together; 0: the cores this process may use
@@ -37,6 +38,9 @@ struct EngineOptions {
   int64_t activation_bytes = int64_t{256} << 20;
   int64_t router_key_memory_bytes = int64_t{8} << 30;  // of all banks, with ids and metadata
   int64_t max_document_bytes = int64_t{4} << 20;
+  // Every bank is verified this often, at so many bytes a second; infinite: never.
+  absl::Duration scrub_interval = absl::InfiniteDuration();
+  int64_t scrub_bytes_per_second = int64_t{16} << 20;
   absl::Duration slice_time =
       absl::Milliseconds(20);  // one step's prefill and encoding work aims at this
   int64_t max_unread_event_bytes = int64_t{256} << 10;  // of one stream; more pauses its sequence

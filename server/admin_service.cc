@@ -112,7 +112,7 @@ grpc::ServerUnaryReactor* AdminService::CompactBank(grpc::CallbackServerContext*
       [this](const v1::CompactBankRequest& request, auto reply) -> absl::Status {
         MSA_RETURN_IF_ERROR(service_.state->CheckReady());
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
-        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
+        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->banks().Get(request.bank()));
         bank->Compact([reply](const engine::Bank::CompactResult& result) {
           v1::CompactBankResponse response;
           response.set_dropped_documents(result.num_dropped);

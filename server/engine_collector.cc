@@ -42,8 +42,8 @@ BankTotals SumBanks(const engine::Engine& engine) {
   const auto num_shards = static_cast<size_t>(std::max(engine.info().num_shards, 0));
   totals.sum.shard_documents.resize(num_shards);
   totals.sum.shard_chunks.resize(num_shards);
-  for (const engine::BankInfo& info : engine.ListBanks()) {
-    const auto bank = engine.GetBank(info.name);
+  for (const engine::BankInfo& info : engine.banks().List()) {
+    const auto bank = engine.banks().Get(info.name);
     if (!bank.ok()) continue;  // deleted meanwhile, or of another model
     const engine::BankStats stats = (*bank)->Stats();
     ++totals.num_banks;

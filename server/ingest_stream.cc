@@ -89,7 +89,7 @@ absl::Status IngestStream::OnStart(const v1::IngestStart& start, const absl::Sta
     return InvalidField("start.bank", "MISSING_FIELD", "start.bank must not be empty");
   MSA_ASSIGN_OR_RETURN(mode_, ToIngestMode(start.mode()));
   MSA_ASSIGN_OR_RETURN(level_, ToAcknowledgeAt(start.acknowledge_at()));
-  MSA_ASSIGN_OR_RETURN(bank_, service_.engine->GetBank(start.bank()));
+  MSA_ASSIGN_OR_RETURN(bank_, service_.engine->banks().Get(start.bank()));
   start_time_ = absl::Now();
   v1::IngestStarted* started = started_.emplace().mutable_started();
   started->set_max_in_flight_documents(service_.limits.max_in_flight_documents);

@@ -19,7 +19,7 @@ grpc::ServerUnaryReactor* MemoryService::CreateBank(Context* context, const Byte
         MSA_RETURN_IF_ERROR(service_.state->CheckReady());
         MSA_ASSIGN_OR_RETURN(const engine::BankSettings settings, ToBankSettings(request));
         MSA_ASSIGN_OR_RETURN(const auto bank,
-                             service_.engine->CreateBank(request.bank(), settings));
+                             service_.engine->banks().Create(request.bank(), settings));
         ToProto(bank->Info(), response->mutable_bank());
         return absl::OkStatus();
       });
@@ -30,7 +30,7 @@ grpc::ServerUnaryReactor* MemoryService::GetBank(Context* context, const Bytes* 
       service_, RpcMethod::kGetBank, context, in, out,
       [this](const v1::GetBankRequest& request, v1::GetBankResponse* response) -> absl::Status {
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
-        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
+        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->banks().Get(request.bank()));
         ToProto(bank->Info(), response->mutable_bank());
         return absl::OkStatus();
       });
@@ -40,7 +40,7 @@ grpc::ServerUnaryReactor* MemoryService::ListBanks(Context* context, const Bytes
   return RunUnary<v1::ListBanksRequest, v1::ListBanksResponse>(
       service_, RpcMethod::kListBanks, context, in, out,
       [this](const v1::ListBanksRequest&, v1::ListBanksResponse* response) -> absl::Status {
-        for (const engine::BankInfo& info : service_.engine->ListBanks())
+        for (const engine::BankInfo& info : service_.engine->banks().List())
           ToProto(info, response->add_banks());
         return absl::OkStatus();
       });
@@ -52,7 +52,7 @@ grpc::ServerUnaryReactor* MemoryService::DeleteBank(Context* context, const Byte
       [this](const v1::DeleteBankRequest& request, v1::DeleteBankResponse*) -> absl::Status {
         MSA_RETURN_IF_ERROR(service_.state->CheckReady());
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
-        return service_.engine->DeleteBank(request.bank(), request.force());
+        return service_.engine->banks().Delete(request.bank(), request.force());
       });
 }
 
@@ -93,7 +93,7 @@ grpc::ServerUnaryReactor* MemoryService::GetDocument(Context* context, const Byt
              v1::GetDocumentResponse* response) -> absl::Status {
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
         MSA_RETURN_IF_ERROR(CheckDocumentId("document_id", request.document_id()));
-        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
+        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->banks().Get(request.bank()));
         MSA_ASSIGN_OR_RETURN(const auto document,
                              bank->Get(request.document_id(), request.with_text()));
         ToProto(document, response->mutable_document());
@@ -109,7 +109,7 @@ grpc::ServerUnaryReactor* MemoryService::ListDocuments(Context* context, const B
              v1::ListDocumentsResponse* response) -> absl::Status {
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
         MSA_ASSIGN_OR_RETURN(const int64_t page_size, ToPageSize(request.page_size()));
-        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
+        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->banks().Get(request.bank()));
         return ListPage(*bank, request, page_size, response);
       });
 }
@@ -121,7 +121,7 @@ grpc::ServerUnaryReactor* MemoryService::DeleteDocuments(Context* context, const
       [this](const v1::DeleteDocumentsRequest& request, auto reply) -> absl::Status {
         MSA_RETURN_IF_ERROR(service_.state->CheckReady());
         MSA_RETURN_IF_ERROR(CheckDelete(request));
-        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
+        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->banks().Get(request.bank()));
         const auto done = [reply](engine::Bank::DeleteResult result) {
           v1::DeleteDocumentsResponse response;
           response.set_deleted(result.num_deleted);
@@ -147,7 +147,7 @@ grpc::ServerUnaryReactor* MemoryService::GetBankStats(Context* context, const By
       [this](const v1::GetBankStatsRequest& request,
              v1::GetBankStatsResponse* response) -> absl::Status {
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
-        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->GetBank(request.bank()));
+        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->banks().Get(request.bank()));
         ToProto(bank->Stats(), response->mutable_stats());
         return absl::OkStatus();
       });

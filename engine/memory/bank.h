@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -15,6 +16,7 @@
 #include "engine/memory/documents/document.h"
 #include "engine/memory/documents/document_set.h"
 #include "engine/memory/documents/filter.h"
+#include "engine/memory/job_monitor.h"
 #include "engine/memory/shards/bank_pin.h"
 #include "engine/memory/shards/shard.h"
 
@@ -47,6 +49,13 @@ struct BankStats {
   uint64_t revision = 0;
 };
 
+// Something stored that is damaged, by name.
+struct Damage {
+  std::string file;         // within the bank's directory
+  std::string document_id;  // empty where a whole file is concerned
+  std::string message;
+};
+
 // A named, mutable set of documents and an access boundary. Thread-safe, but for the parts of
 // `shard()` as said there. States: ACCEPTED (text synced in the catalog) -> ACTIVE (segment synced,
 // published at a step boundary) | FAILED; DELETED.
@@ -70,6 +79,10 @@ class Bank {
   virtual void Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level,
                       IngestDone done) = 0;
 
+  // The same for what is there: new metadata count at once, number and encoding stay; a new text gets
+  // a new number. NOT_FOUND.
+  virtual void Update(DocumentUpdate update, AcknowledgeAt level, IngestDone done) = 0;
+
   // Effective for every query that starts after `done`. All versions go, those that are not ACTIVE
   // yet too. Unknown ids are reported, not an error. `done` as in Ingest.
   struct DeleteResult {
@@ -83,10 +96,14 @@ class Bank {
   // The same for all documents whose newest version matches, at one revision.
   virtual void DeleteMatching(Filter filter, DeleteDone done) = 0;
 
+  // INVALID_ARGUMENT, or the error of a write. `done` as in Ingest.
+  using SettingsDone = absl::AnyInvocable<void(const absl::Status&)>;
+  virtual void ChangeSettings(BankSettingsChange change, SettingsDone done) = 0;
+
   // Drops what was deleted or superseded, from memory, segments and catalog, and merges small
-  // segments; queries and changes go on meanwhile. `done` as in Delete, once the arrays of
-  // what had gone before the call are in no file, its rows and texts out of the catalog and out of
-  // its log, but for what running queries still see.
+  // segments; queries and changes go on meanwhile, but for changes while the catalog is rewritten at
+  // the end. `done` as in Delete, once no byte of what had gone before the call is in any file of
+  // the bank, but for what running queries still see.
   // UNAVAILABLE where the bank is read-only, or stopping.
   struct CompactResult {
     absl::Status status;
@@ -97,6 +114,18 @@ class Bank {
   };
   using CompactDone = absl::AnyInvocable<void(CompactResult)>;
   virtual void Compact(CompactDone done) = 0;
+
+  // Reads everything that is stored and checks it; queries and changes go on. Damaged documents are
+  // taken from queries and encoded again from their texts. Blocks: not on a thread of the bank or
+  // the engine. UNAVAILABLE on an I/O error.
+  struct VerifyResult {
+    int64_t num_documents = 0;
+    int64_t num_segments = 0;
+    int64_t checked_bytes = 0;  // of segments, rows and texts
+    int64_t num_damages = 0;
+  };
+  using OnDamage = absl::FunctionRef<void(const Damage&)>;
+  virtual absl::StatusOr<VerifyResult> Verify(JobMonitor* monitor, OnDamage on_damage) = 0;
 
   // The newest version of a document. NOT_FOUND.
   virtual absl::StatusOr<DocumentInfo> Get(const std::string& id, bool with_text) const = 0;

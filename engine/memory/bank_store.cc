@@ -154,6 +154,22 @@ class DirectoryBankStore : public BankStore {
     return status;
   }
 
+  absl::StatusOr<BackupInfo> Backup(const std::string&, const std::string&, JobMonitor*) override {
+    return absl::UnimplementedError("backup");
+  }
+  absl::StatusOr<BankInfo> Restore(const std::string&, const std::string&, JobMonitor*) override {
+    return absl::UnimplementedError("restore");
+  }
+  absl::StatusOr<std::vector<BackupInfo>> Backups() const override {
+    return absl::UnimplementedError("backups");
+  }
+  absl::Status DeleteBackup(const std::string&) override {
+    return absl::UnimplementedError("backup");
+  }
+  absl::StatusOr<BankInfo> Reencode(const std::string&, JobMonitor*) override {
+    return absl::UnimplementedError("reencode");
+  }
+
   void Drain(absl::Duration grace) override {
     std::vector<std::shared_ptr<MemoryBank>> banks;
     {

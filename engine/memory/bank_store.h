@@ -16,6 +16,7 @@ namespace msa::engine {
 
 struct BankStoreOptions {
   std::string data_dir;
+  std::string backup_dir;  // where backups are; empty: there can be none
   int num_shards = 1;
   MemoryGeometry geometry;
   int64_t max_text_bytes = int64_t{4} << 20;       // of one document
@@ -31,6 +32,9 @@ struct BankStoreOptions {
   // segments (an eighth of segment_target_bytes) are merged.
   double compaction_share = 0.25;
   int64_t compaction_merge = 16;
+  // Every bank is verified this often, at so many bytes a second; infinite: never.
+  absl::Duration scrub_interval = absl::InfiniteDuration();
+  int64_t scrub_bytes_per_second = int64_t{16} << 20;
   absl::Duration write_retry_interval =
       absl::Seconds(1);  // after a segment did not fit on the disk
 };
@@ -48,6 +52,18 @@ class MemoryObserver {
   // What was damaged, by name, and is encoded again or left out; also why a bank cannot be used or
   // has turned read-only.
   virtual void ProblemFound(const std::string& /*bank*/, const absl::Status& /*problem*/) {}
+};
+
+// A copy of a bank at one moment.
+struct BackupInfo {
+  std::string name;
+  std::string bank;  // that was copied
+  uint64_t revision = 0;
+  absl::Time create_time;
+  int64_t num_documents = 0;  // ACTIVE, ACCEPTED and FAILED
+  int64_t file_bytes = 0;
+  std::string model_fingerprint;
+  kernels::DType dtype = kernels::DType::kBF16;
 };
 
 // All banks of a data directory. Thread-safe.
@@ -74,6 +90,24 @@ class BankStore {
   // FAILED_PRECONDITION when the bank has documents and `force` is not set. Running queries keep
   // what they pinned. Waits for the bank's thread: not from a callback of the bank.
   virtual absl::Status Delete(const std::string& name, bool force) = 0;
+
+  // ---- long jobs: they block, and end with CANCELLED where the monitor says so
+  // Copies a bank as it is at one moment to `backup` below backup_dir, while it serves; `backup` is
+  // named like a bank. NOT_FOUND, ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (no
+  // backup_dir). It is there as a whole or not at all.
+  virtual absl::StatusOr<BackupInfo> Backup(const std::string& bank, const std::string& backup,
+                                            JobMonitor* monitor) = 0;
+  // Makes bank `bank` (empty: the one that was copied) from a backup. NOT_FOUND, ALREADY_EXISTS,
+  // DATA_LOSS names the file. A bank of another model is there but cannot be used before Reencode.
+  virtual absl::StatusOr<BankInfo> Restore(const std::string& backup, const std::string& bank,
+                                           JobMonitor* monitor) = 0;
+  virtual absl::StatusOr<std::vector<BackupInfo>> Backups() const = 0;  // by name
+  virtual absl::Status DeleteBackup(const std::string& backup) = 0;     // NOT_FOUND
+  // Encodes a bank again from its texts for the model and dtype of this store, numbers kept. A bank
+  // that can be used serves and changes meanwhile; at the end changes are refused (UNAVAILABLE) for
+  // a moment, and whoever holds the bank finds it stopping. A job that was cancelled, or ended with
+  // the process, goes on where it was when it is called again.
+  virtual absl::StatusOr<BankInfo> Reencode(const std::string& bank, JobMonitor* monitor) = 0;
 
   // Refuses new ingests (UNAVAILABLE), waits until accepted work in flight is written or `grace` is
   // over.

@@ -185,6 +185,21 @@ void MemoryBank::Compact(CompactDone done) {
   request.done(std::move(result));
 }
 
+void MemoryBank::Update(DocumentUpdate update, AcknowledgeAt, IngestDone done) {
+  IngestResult result;
+  result.id = update.id;
+  result.status = absl::UnimplementedError("update");
+  done(std::move(result));
+}
+
+void MemoryBank::ChangeSettings(BankSettingsChange, SettingsDone done) {
+  done(absl::UnimplementedError("settings"));
+}
+
+absl::StatusOr<Bank::VerifyResult> MemoryBank::Verify(JobMonitor*, OnDamage) {
+  return absl::UnimplementedError("verify");
+}
+
 template <class Query>
 auto MemoryBank::WithCatalog(Query query) const -> decltype(query(std::declval<const Catalog&>())) {
   const std::shared_lock lock(catalog_mutex_);

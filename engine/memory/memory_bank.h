@@ -44,6 +44,9 @@ class MemoryBank : public Bank {
   BankStats Stats() const override;
   void Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level,
               IngestDone done) override;
+  void Update(DocumentUpdate update, AcknowledgeAt level, IngestDone done) override;
+  void ChangeSettings(BankSettingsChange change, SettingsDone done) override;
+  absl::StatusOr<VerifyResult> Verify(JobMonitor* monitor, OnDamage on_damage) override;
   void Delete(std::vector<std::string> ids, DeleteDone done) override;
   void DeleteMatching(Filter filter, DeleteDone done) override;
   void Compact(CompactDone done) override;

@@ -127,7 +127,7 @@ void Run(const BenchOptions& bench) {
               engine->info().num_threads, engine->info().instruction_set.c_str(),
               engine->info().compute_dtype.c_str(), engine->info().bank_dtype.c_str());
 
-  auto bank = *engine->CreateBank("bench", {});
+  auto bank = *engine->banks().Create("bench", {});
   std::mutex mutex;
   std::condition_variable changed;
   int done = 0;

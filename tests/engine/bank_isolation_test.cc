@@ -24,8 +24,8 @@ using ::testing::StartsWith;
 TEST(BankIsolation, AnEmptyBankHasNoMemoryBesideAFullOne) {
   TemporaryDirectory directory;
   const std::unique_ptr<Engine> engine = OpenOrDie(NeedleOptions(directory.path(), 2));
-  IngestAll(engine->CreateBank("full", {})->get(), SampleDocuments(Sized(100, 20)));
-  ASSERT_TRUE(engine->CreateBank("empty", {}).ok());
+  IngestAll(engine->banks().Create("full", {})->get(), SampleDocuments(Sized(100, 20)));
+  ASSERT_TRUE(engine->banks().Create("empty", {}).ok());
   const Outcome outcome = Ask(engine.get(), Request("empty", SampleQuestions()[0].question));
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
   EXPECT_TRUE(outcome.finished.without_memory);
@@ -86,7 +86,7 @@ TEST(BankIsolation, BanksDoNotSeeEachOther) {
   for (const auto& [name, documents] : banks) {
     TemporaryDirectory directory;
     const std::unique_ptr<Engine> engine = OpenOrDie(NeedleOptions(directory.path(), 2));
-    IngestAll(engine->CreateBank(name, {})->get(), documents);
+    IngestAll(engine->banks().Create(name, {})->get(), documents);
     alone[name] = AskBank(engine.get(), name, questions);
   }
   EXPECT_NE(alone["left"], alone["right"]);
@@ -96,7 +96,7 @@ TEST(BankIsolation, BanksDoNotSeeEachOther) {
   std::vector<std::thread> clients;
   for (const auto& [name, documents] : banks) {
     clients.emplace_back([&engine, &name, &documents] {
-      IngestAll(engine->CreateBank(name, {})->get(), documents);
+      IngestAll(engine->banks().Create(name, {})->get(), documents);
     });
   }
   for (std::thread& client : clients) client.join();
@@ -122,8 +122,8 @@ TEST(BankIsolation, ANumberOfAnotherBankIsUnknown) {
   };
   const std::unique_ptr<Engine> engine = OpenOrDie(options);
   const std::vector<DocumentInput> documents = SampleDocuments(20);
-  IngestAll(engine->CreateBank("large", {})->get(), documents);
-  IngestAll(engine->CreateBank("small", {})->get(), {documents[10], documents[11]});
+  IngestAll(engine->banks().Create("large", {})->get(), documents);
+  IngestAll(engine->banks().Create("small", {})->get(), {documents[10], documents[11]});
   GenerateRequest request = Request("small", "Which colour?");
   request.params.constrain_citations = false;
   const Outcome outcome = Ask(engine.get(), request);

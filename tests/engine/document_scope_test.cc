@@ -28,7 +28,7 @@ class DocumentScopeTest : public testing::TestWithParam<int> {
   void Open() { Open(NeedleOptions(directory_.path(), GetParam())); }
   void Open(const EngineOptions& options) {
     engine_ = OpenOrDie(options);
-    whole_ = *engine_->CreateBank("whole", {});
+    whole_ = *engine_->banks().Create("whole", {});
     IngestAll(whole_.get(), Documents(/*group=*/-1));
   }
   void TearDown() override {
@@ -75,7 +75,7 @@ class DocumentScopeTest : public testing::TestWithParam<int> {
 // Documents outside the filter might as well not be there.
 TEST_P(DocumentScopeTest, AFilterIsLikeABankOfWhatItKeeps) {
   Open();
-  const auto part = *engine_->CreateBank("part", {});
+  const auto part = *engine_->banks().Create("part", {});
   IngestAll(part.get(), Documents(/*group=*/3));
   const DocumentScope group{.filter = "metadata.group = 3", .document_ids = {}};
   const RetrieveResult filtered = Retrieve("whole", group), alone = Retrieve("part", {});

@@ -19,7 +19,7 @@ class EngineTest : public testing::Test {
  protected:
   void Open(EngineOptions options) {
     engine_ = OpenOrDie(options);
-    bank_ = *engine_->CreateBank("needles", {});
+    bank_ = *engine_->banks().Create("needles", {});
   }
   void Open() { Open(NeedleOptions(directory_.path(), 2)); }
   void TearDown() override {

@@ -97,7 +97,7 @@ class Mix {
         queries_(queries),
         random_(seed),
         other_name_(absl::StrCat("other-", seed)),
-        other_(*engine->CreateBank(other_name_, {})) {}
+        other_(*engine->banks().Create(other_name_, {})) {}
 
   // Retrievals that were left out are empty.
   Fingerprints Run() {
@@ -155,7 +155,7 @@ class Mix {
       fingerprints_.retrievals[i] = FingerprintOf(retrieval->Wait());
     cancelled_.clear();
     while (num_ingested_.load() < num_sent_) absl::SleepFor(absl::Milliseconds(1));
-    EXPECT_TRUE(engine_->DeleteBank(other_name_, /*force=*/true).ok());
+    EXPECT_TRUE(engine_->banks().Delete(other_name_, /*force=*/true).ok());
   }
 
   Engine* const engine_;
@@ -182,7 +182,7 @@ void ExpectShardsAndMixesChangeNothing(const Precision& precision) {
     SCOPED_TRACE(absl::StrCat(shards, " shards, ", precision.name));
     TemporaryDirectory directory;
     std::unique_ptr<Engine> engine = OpenWith(directory.path(), shards, precision);
-    IngestAll(engine->CreateBank("needles", {})->get(), SampleDocuments(Sized(400, 60)));
+    IngestAll(engine->banks().Create("needles", {})->get(), SampleDocuments(Sized(400, 60)));
     if (alone.answers.empty()) alone = RunAlone(engine.get(), queries);
     size_t num_retrievals = 0;
     for (uint32_t mix = 0; mix < num_mixes; ++mix) {
@@ -243,7 +243,7 @@ TEST(Invariants, ADocumentsEncodingDoesNotDependOnItsCompany) {
     for (const bool alone : {false, true}) {
       const std::unique_ptr<Engine> engine =
           OpenWith(alone ? second.path() : first.path(), alone ? 1 : 3, precision);
-      const std::shared_ptr<Bank> bank = *engine->CreateBank("bank", {});
+      const std::shared_ptr<Bank> bank = *engine->banks().Create("bank", {});
       if (alone) {
         for (const DocumentInput& document : documents) {
           const IngestResult result =
@@ -275,7 +275,7 @@ TEST(Invariants, AQuerySeesTheRevisionItStartedWith) {
   EngineOptions options = NeedleOptions(directory.path(), 2);
   options.max_running = 1;
   const std::unique_ptr<Engine> engine = OpenOrDie(options);
-  const std::shared_ptr<Bank> bank = *engine->CreateBank("needles", {});
+  const std::shared_ptr<Bank> bank = *engine->banks().Create("needles", {});
   const SampleQuestion sample = SampleQuestions()[0];
   ASSERT_EQ(sample.hops, 1);
   IngestAll(bank.get(), SampleDocumentsFor({sample}, Sized(500, 60)));
@@ -310,7 +310,7 @@ TEST(Invariants, ReopeningGivesTheSameAnswers) {
   for (const int shards : {2, 2, 3}) {
     const std::unique_ptr<Engine> engine = OpenOrDie(NeedleOptions(directory.path(), shards));
     if (before.empty()) {
-      IngestAll(engine->CreateBank("needles", {})->get(), SampleDocuments(Sized(300, 60)));
+      IngestAll(engine->banks().Create("needles", {})->get(), SampleDocuments(Sized(300, 60)));
     }
     std::vector<std::string> now;
     for (const GenerateRequest& query : queries)

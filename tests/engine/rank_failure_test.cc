@@ -116,7 +116,7 @@ INSTANTIATE_TEST_SUITE_P(Shards, RankFailureTest, testing::Values(1, 3),
 
 TEST_P(RankFailureTest, EndsTheEngineAndKeepsWhatWasAccepted) {
   OpenWithFault();
-  std::shared_ptr<Bank> bank = *engine_->CreateBank("needles", {});
+  std::shared_ptr<Bank> bank = *engine_->banks().Create("needles", {});
   AskUntilTheLastRankHasABadQuery();
   queries_.push_back(std::make_unique<AsyncQuestion>(engine_.get(), RequestOf(kForEver)));  // waits
   IngestDocuments(bank.get());
@@ -154,7 +154,7 @@ TEST_P(RankFailureTest, EndsTheEngineAndKeepsWhatWasAccepted) {
   engine_.reset();
 
   engine_ = OpenOrDie(TinyOptions(directory_.path(), num_shards()));
-  bank = *engine_->GetBank("needles");
+  bank = *engine_->banks().Get("needles");
   for (const DocumentInput& document : documents_) {
     // Sent again, it is the same document and acknowledged once it is ACTIVE.
     const IngestResult result =
@@ -216,8 +216,8 @@ TEST_P(UnreadableContentTest, EndsItsQueriesAlone) {
   EngineOptions options = TinyOptions(directory_.path(), num_shards());
   options.file_system = &files;
   engine_ = OpenOrDie(options);
-  std::shared_ptr<Bank> bank = *engine_->CreateBank("needles", {});
-  ASSERT_TRUE(engine_->CreateBank("empty", {}).ok());
+  std::shared_ptr<Bank> bank = *engine_->banks().Create("needles", {});
+  ASSERT_TRUE(engine_->banks().Create("empty", {}).ok());
   IngestAll(bank.get(), SampleDocuments(50));
   const std::string before = Ask(engine_.get(), Request("needles", kQuestion)).Fingerprint();
   const RetrieveRequest retrieve = Retrieval("needles", kQuestion);

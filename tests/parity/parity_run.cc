@@ -82,7 +82,7 @@ ParityRun::ParityRun(const GoldenData& data, const std::string& checkpoint, int 
   auto weights = engine::Weights::Load(checkpoint, config(), kernels::ComputeDType::kF32);
   Require(weights.status(), checkpoint);
   weights_ = *std::move(weights);
-  auto bank = engine_->CreateBank("golden", {});
+  auto bank = engine_->banks().Create("golden", {});
   Require(bank.status(), "create bank");
   bank_ = *bank;
   size_t done = 0;

@@ -59,7 +59,7 @@ ServerOptions ServerFixture::TestOptions() {
 
 void ServerFixture::StartServer(const ServerOptions& options) {
   engine_ = std::make_unique<FakeEngine>(ToEngineOptions(options), &metrics_);
-  ASSERT_TRUE(engine_->CreateBank("b", {}).ok());
+  ASSERT_TRUE(engine_->banks().Create("b", {}).ok());
   auto server = Server::Start(options, engine_.get(), &metrics_);
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);

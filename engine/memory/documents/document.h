@@ -27,6 +27,13 @@ struct DocumentInput {
   std::optional<uint32_t> number;
 };
 
+// What is set replaces what the document had.
+struct DocumentUpdate {
+  std::string id;
+  std::optional<std::string> text;
+  std::optional<Metadata> metadata;
+};
+
 enum class DocumentState { kAccepted, kActive, kFailed, kDeleted };
 
 struct DocumentInfo {
@@ -53,6 +60,7 @@ struct DocumentPage {
 enum class IngestMode {
   kInsert,  // the same id with another text or metadata is ALREADY_EXISTS
   kUpsert,  // replaces text and metadata; the old version is served until the new one is ACTIVE
+  kUpdateOnly,  // the same, but an id that is not there is NOT_FOUND
 };
 
 // When an ingest is acknowledged: the text is synced, or queries see it.

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace msa::engine {
+
+struct JobProgress {
+  std::string_view phase;  // "catalog", "segments", "documents"; static storage
+  std::string_view unit;   // "bytes", "documents"
+  int64_t done = 0;
+  int64_t total = 0;  // 0: not known
+};
+
+// Whoever waits for a long job. Called on the job's thread, often; may hold it up, as a pace.
+class JobMonitor {
+ public:
+  virtual ~JobMonitor() = default;
+  virtual void Progress(const JobProgress& progress) = 0;
+  virtual bool IsCancelled() const = 0;  // then the job ends with CANCELLED
+};
+
+}  // namespace msa::engine
