@@ -25,7 +25,7 @@ struct BankSettings {
   std::string display_name;
   // Most tokens of ACCEPTED and ACTIVE documents and of tombstones; 0: no limit.
   int64_t token_budget = 0;
-  QueryLimits default_limits;  // the bank only keeps them
+  QueryLimits default_limits = {};  // the bank only keeps them
 };
 
 // What is set is changed.
