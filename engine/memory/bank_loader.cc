@@ -70,7 +70,8 @@ absl::Status BankLoader::RemoveOrphans() {
 
 absl::Status BankLoader::ReadDocuments() {
   BankStats counts;
-  const absl::Status status = parts_->catalog->ForEachDocument(
+  const auto read = parts_->catalog->ForEachDocument(
+      /*first=*/0, /*limit=*/0,
       [&](DocumentRow row) {
         if (row.state != DocumentState::kDeleted) counts.text_bytes += row.text_bytes;
         switch (row.state) {
@@ -97,7 +98,7 @@ absl::Status BankLoader::ReadDocuments() {
     stats.text_bytes = counts.text_bytes;
     stats.num_failed = counts.num_failed;
   });
-  return status;
+  return read.status();
 }
 
 absl::Status BankLoader::OpenSegments() {

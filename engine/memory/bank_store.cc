@@ -73,6 +73,7 @@ class DirectoryBankStore : public BankStore {
 
   absl::Status OpenBanks() {
     FileSystem* const files = environment_.files();
+    MSA_RETURN_IF_ERROR(RemoveTemporaryFiles());
     MSA_RETURN_IF_ERROR(files->CreateDirectories(banks_directory_));
     MSA_RETURN_IF_ERROR(files->SyncDirectory(environment_.options.data_dir));
     MSA_ASSIGN_OR_RETURN(const auto names, files->List(banks_directory_));
@@ -192,6 +193,16 @@ class DirectoryBankStore : public BankStore {
     BankInfo info;            // as far as it could be read
     bool is_leaving = false;  // being deleted: the name is taken, the bank is not there
   };
+
+  absl::Status RemoveTemporaryFiles() {
+    const std::string& directory = environment_.options.data_dir;
+    MSA_ASSIGN_OR_RETURN(const auto names, environment_.files()->List(directory));
+    for (const std::string& name : names) {
+      if (!absl::StartsWith(name, kernels::ToAbsl(CatalogVfs::kTemporaryPrefix))) continue;
+      MSA_RETURN_IF_ERROR(environment_.files()->Remove(absl::StrCat(directory, "/", name)));
+    }
+    return absl::OkStatus();
+  }
 
   static absl::Status NotFound(const std::string& name) {
     return kernels::Refusal(absl::StatusCode::kNotFound,
@@ -313,7 +324,7 @@ absl::StatusOr<std::unique_ptr<BankStore>> BankStore::Open(const BankStoreOption
   environment.encoder = encoder;
   environment.clock = clock;
   environment.observer = observer == nullptr ? no_observer : observer;
-  environment.vfs = std::make_shared<CatalogVfs>(files);
+  environment.vfs = std::make_shared<CatalogVfs>(files, options.data_dir);
   environment.router_key_budget =
       std::make_shared<Budget>("router key budget of the server", "bytes",
                                "ROUTER_KEY_BUDGET_EXCEEDED", options.router_key_budget_bytes);

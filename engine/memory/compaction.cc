@@ -55,9 +55,16 @@ void Compaction::Run() {
   }
   if (is_asked() ? asked_shards_ : parts_->shards_have_dead) {
     CompactShards();
+  } else if (is_asked() && parts_->segments->is_held()) {
+    due_in_ = kPause;  // files that should have gone are still there
   } else if (is_asked()) {
-    const absl::Status truncated = parts_->catalog->TruncateLog();
-    Finish(result_.status.ok() ? truncated : result_.status);
+    const absl::Status rewritten = parts_->catalog->Rewrite();
+    if (absl::IsFailedPrecondition(rewritten)) {
+      due_in_ = kPause;  // it is being read
+      return;
+    }
+    if (!rewritten.ok()) parts_->NoteWriteFailure(rewritten);
+    Finish(result_.status.ok() ? rewritten : result_.status);
   }
 }
 
@@ -87,9 +94,7 @@ void Compaction::TakeFreed() {
     not_before_ = -absl::InfiniteDuration();
   }
   for (const uint64_t segment_id : freed.segments) {
-    parts_->segments->Forget(segment_id);
-    const absl::Status removed =
-        parts_->segments->file_system()->Remove(parts_->segments->PathOf(segment_id));
+    const absl::Status removed = parts_->segments->Remove(segment_id);
     if (removed.ok()) continue;
     // Nobody's from now on; it goes when the bank is opened.
     parts_->observer->ProblemFound(parts_->name, removed);

@@ -1,8 +1,8 @@
 #include "engine/memory/catalog/catalog.h"
 
-#include "absl/cleanup/cleanup.h"
+#include <utility>
+
 #include "absl/strings/str_cat.h"
-#include "engine/memory/catalog/catalog_schema.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
@@ -20,83 +20,18 @@ constexpr char kUpdate[] =
 constexpr char kInsertText[] = "INSERT INTO texts VALUES (?1, ?2)";
 constexpr char kDelete[] = "DELETE FROM documents WHERE number = ?1";
 constexpr char kDeleteText[] = "DELETE FROM texts WHERE number = ?1";
-constexpr char kSelect[] = "SELECT * FROM documents WHERE number = ?1";
-constexpr char kSelectText[] = "SELECT text FROM texts WHERE number = ?1";
-constexpr char kSelectAll[] = "SELECT * FROM documents ORDER BY number";
-constexpr char kSelectVersions[] =
-    "SELECT * FROM documents WHERE id = ?1 AND state != 3 ORDER BY number DESC";
-constexpr char kSelectPage[] =
-    "SELECT * FROM documents AS d WHERE state != 3 AND id > ?1 AND NOT EXISTS "
-    "(SELECT 1 FROM documents AS n WHERE n.id = d.id AND n.state != 3 AND n.number > d.number) "
-    "ORDER BY id";
-constexpr char kSelectUnfinished[] = "SELECT * FROM documents WHERE state IN (0, 2)";
 constexpr char kInsertSegment[] = "INSERT INTO segments VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 constexpr char kDeleteSegment[] = "DELETE FROM segments WHERE segment = ?1";
-constexpr char kSelectSegments[] = "SELECT * FROM segments ORDER BY segment";
-// A page reads no more, so that a filter that keeps little does not hold the connection for long.
-constexpr int64_t kMaxRowsOfPage = 10'000;
+// Temporary files, not memory, hold the copy meanwhile.
+constexpr char kRewrite[] = "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY";
 constexpr char kTruncateLog[] = "PRAGMA wal_checkpoint(TRUNCATE)";
-constexpr char kBeginWriting[] = "BEGIN IMMEDIATE";
-constexpr char kBeginReading[] = "BEGIN";
+constexpr char kBegin[] = "BEGIN IMMEDIATE";
 constexpr char kCommit[] = "COMMIT";
 constexpr char kRollback[] = "ROLLBACK";
-
-absl::StatusOr<std::string> ReadText(const DocumentRow& row, SqliteConnection* connection) {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(kSelectText));
-  statement.Bind(1, int64_t{row.number});
-  MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
-  std::string text = has_row ? statement.Text(0) : std::string();
-  MSA_RETURN_IF_ERROR(CheckText(row, text));
-  return text;
-}
-
-absl::StatusOr<std::optional<DocumentRow>> ReadDocument(uint32_t number,
-                                                        SqliteConnection* connection) {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(kSelect));
-  statement.Bind(1, int64_t{number});
-  MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
-  if (!has_row) return std::nullopt;
-  MSA_ASSIGN_OR_RETURN(DocumentRow row, ReadRow(statement));
-  return row;
-}
-
-absl::StatusOr<std::vector<DocumentRow>> ReadDocuments(SqliteStatement statement) {
-  std::vector<DocumentRow> rows;
-  while (true) {
-    MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
-    if (!has_row) return rows;
-    MSA_ASSIGN_OR_RETURN(DocumentRow row, ReadRow(statement));
-    rows.push_back(std::move(row));
-  }
-}
-
-absl::StatusOr<std::vector<DocumentRow>> ReadVersions(const std::string& id,
-                                                      SqliteConnection* connection) {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(kSelectVersions));
-  statement.Bind(1, std::string_view(id));
-  return ReadDocuments(std::move(statement));
-}
-
-absl::StatusOr<DocumentInfo> ReadInfo(const DocumentRow& row, bool with_text,
-                                      SqliteConnection* connection) {
-  MSA_ASSIGN_OR_RETURN(DocumentInfo info, InfoOf(row));
-  if (with_text) {
-    MSA_ASSIGN_OR_RETURN(info.text, ReadText(row, connection));
-  }
-  return info;
-}
 
 absl::Status Run(const char* sql, SqliteConnection* connection) {
   MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(sql));
   return statement.Run();
-}
-
-// Runs `read` in one snapshot of the database.
-template <class Read>
-auto InSnapshot(SqliteConnection* connection, Read read) -> decltype(read()) {
-  MSA_RETURN_IF_ERROR(Run(kBeginReading, connection));
-  const absl::Cleanup end = [&] { Run(kCommit, connection).IgnoreError(); };
-  return read();
 }
 
 }  // namespace
@@ -113,59 +48,71 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const CatalogVfs& vfs,
     return absl::NotFoundError(absl::StrCat(path, " does not exist"));
   }
   MSA_ASSIGN_OR_RETURN(auto writer, SqliteConnection::Open(vfs, path, /*create=*/false));
-  auto settings = ReadSettings(writer.get());
+  auto settings = OpenSchema(writer.get());
   if (!settings.ok()) return kernels::Prefixed(settings.status(), path);
   MSA_ASSIGN_OR_RETURN(auto reader, SqliteConnection::Open(vfs, path, /*create=*/false));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(writer), std::move(reader)));
   catalog->settings_ = *std::move(settings);
+  catalog->committed_ = catalog->settings_;
   return catalog;
 }
 
 Catalog::Catalog(std::unique_ptr<SqliteConnection> writer, std::unique_ptr<SqliteConnection> reader)
-    : writer_(std::move(writer)), reader_(std::move(reader)) {}
+    : CatalogReader(std::move(writer)), reader_(std::move(reader)) {}
 
-absl::Status Catalog::Begin() { return Run(kBeginWriting, writer_.get()); }
+absl::Status Catalog::Begin() { return Run(kBegin, connection()); }
 
 absl::Status Catalog::Commit() {
-  const absl::Status status = Run(kCommit, writer_.get());
-  if (!status.ok()) Rollback();
+  const absl::Status status = Run(kCommit, connection());
+  if (status.ok()) {
+    committed_ = settings_;
+  } else {
+    Rollback();
+  }
   return status;
 }
 
 // Fails where SQLite has rolled back by itself already.
-void Catalog::Rollback() { Run(kRollback, writer_.get()).IgnoreError(); }
+void Catalog::Rollback() {
+  Run(kRollback, connection()).IgnoreError();
+  settings_ = committed_;
+}
+
+absl::Status Catalog::PutSettings(const CatalogSettings& settings) {
+  settings_ = settings;
+  return WriteSettings(settings, connection());
+}
 
 absl::Status Catalog::PutCounters(uint64_t next_number, uint64_t revision) {
-  CatalogSettings changed = settings_;
-  changed.next_number = next_number;
-  changed.revision = revision;
-  return WriteCounters(changed, writer_.get());
+  settings_.next_number = next_number;
+  settings_.revision = revision;
+  return WriteSettings(settings_, connection());
 }
 
 absl::Status Catalog::Insert(const DocumentRow& row, std::string_view text) {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement insert, writer_->Prepare(kInsert));
+  MSA_ASSIGN_OR_RETURN(SqliteStatement insert, connection()->Prepare(kInsert));
   BindRow(row, &insert);
   MSA_RETURN_IF_ERROR(insert.Run());
-  MSA_ASSIGN_OR_RETURN(SqliteStatement insert_text, writer_->Prepare(kInsertText));
+  MSA_ASSIGN_OR_RETURN(SqliteStatement insert_text, connection()->Prepare(kInsertText));
   return insert_text.Bind(1, int64_t{row.number}).Bind(2, text).Run();
 }
 
 absl::Status Catalog::Update(const DocumentRow& row) {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(kUpdate));
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection()->Prepare(kUpdate));
   BindRow(row, &statement);
   return statement.Run();
 }
 
 absl::Status Catalog::Purge(uint32_t number) {
   for (const char* sql : {kDelete, kDeleteText}) {
-    MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(sql));
+    MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection()->Prepare(sql));
     MSA_RETURN_IF_ERROR(statement.Bind(1, int64_t{number}).Run());
   }
   return absl::OkStatus();
 }
 
 absl::Status Catalog::InsertSegment(const SegmentRow& row) {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(kInsertSegment));
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection()->Prepare(kInsertSegment));
   statement.Bind(1, row.id)
       .Bind(2, row.version)
       .Bind(3, std::string_view(row.instruction_set))
@@ -176,118 +123,34 @@ absl::Status Catalog::InsertSegment(const SegmentRow& row) {
 }
 
 absl::Status Catalog::RemoveSegment(uint64_t id) {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(kDeleteSegment));
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection()->Prepare(kDeleteSegment));
   return statement.Bind(1, id).Run();
 }
 
-absl::Status Catalog::TruncateLog() {
+absl::Status Catalog::Rewrite() {
   const std::lock_guard lock(reader_mutex_);
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(kTruncateLog));
+  MSA_RETURN_IF_ERROR(connection()->Execute(kRewrite));
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection()->Prepare(kTruncateLog));
   MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
   if (has_row && statement.Int(0) == 0) return absl::OkStatus();
-  return absl::UnavailableError("another process reads the catalog; its log could not be cut");
-}
-
-absl::StatusOr<std::vector<DocumentRow>> Catalog::VersionsOf(const std::string& id) {
-  return ReadVersions(id, writer_.get());
-}
-
-absl::StatusOr<std::optional<DocumentRow>> Catalog::Find(uint32_t number) {
-  return ReadDocument(number, writer_.get());
-}
-
-absl::StatusOr<std::vector<DocumentRow>> Catalog::Unfinished() {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(kSelectUnfinished));
-  return ReadDocuments(std::move(statement));
-}
-
-absl::StatusOr<std::string> Catalog::TextOf(const DocumentRow& row) {
-  return ReadText(row, writer_.get());
-}
-
-absl::StatusOr<std::vector<SegmentRow>> Catalog::Segments() {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(kSelectSegments));
-  std::vector<SegmentRow> rows;
-  while (true) {
-    MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
-    if (!has_row) return rows;
-    rows.push_back({.id = statement.Bits(0),
-                    .version = statement.Int(1),
-                    .instruction_set = statement.Text(2),
-                    .num_documents = statement.Int(3),
-                    .num_chunks = statement.Int(4),
-                    .file_bytes = statement.Int(5)});
-  }
-}
-
-absl::Status Catalog::ForEachDocument(absl::FunctionRef<absl::Status(DocumentRow)> visit,
-                                      absl::FunctionRef<void(const absl::Status&)> damaged) {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, writer_->Prepare(kSelectAll));
-  while (true) {
-    MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
-    if (!has_row) return absl::OkStatus();
-    auto row = ReadRow(statement);
-    if (row.ok()) {
-      MSA_RETURN_IF_ERROR(visit(*std::move(row)));
-    } else {
-      damaged(row.status());
-    }
-  }
+  return absl::FailedPreconditionError("the catalog is being read; its log could not be cut");
 }
 
 absl::StatusOr<DocumentInfo> Catalog::FindNewest(const std::string& id, bool with_text) const {
   const std::lock_guard lock(reader_mutex_);
-  return InSnapshot(reader_.get(), [&]() -> absl::StatusOr<DocumentInfo> {
-    MSA_ASSIGN_OR_RETURN(const auto versions, ReadVersions(id, reader_.get()));
-    if (versions.empty()) {
-      return kernels::Refusal(absl::StatusCode::kNotFound,
-                              absl::StrCat("document \"", id, "\" is not there"),
-                              "DOCUMENT_NOT_FOUND", "document_id");
-    }
-    return ReadInfo(versions.front(), with_text, reader_.get());
-  });
+  return reader_.FindNewest(id, with_text);
 }
 
 absl::StatusOr<DocumentPage> Catalog::ListAfter(const std::string& after_id, int64_t limit,
                                                 bool with_text, const Filter* filter) const {
   const std::lock_guard lock(reader_mutex_);
-  return InSnapshot(reader_.get(), [&]() -> absl::StatusOr<DocumentPage> {
-    MSA_ASSIGN_OR_RETURN(SqliteStatement statement, reader_->Prepare(kSelectPage));
-    statement.Bind(1, std::string_view(after_id));
-    DocumentPage page;
-    std::string last_id;
-    for (int64_t num_rows = 0;; ++num_rows) {
-      MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
-      if (!has_row) return page;
-      if (num_rows >= kMaxRowsOfPage || static_cast<int64_t>(page.documents.size()) >= limit) {
-        page.next_after_id = last_id;
-        return page;
-      }
-      MSA_ASSIGN_OR_RETURN(const DocumentRow row, ReadRow(statement));
-      last_id = row.id;
-      MSA_ASSIGN_OR_RETURN(DocumentInfo info, InfoOf(row));
-      if (filter != nullptr && !filter->Matches(info.id, info.metadata)) continue;
-      if (with_text) {
-        MSA_ASSIGN_OR_RETURN(info.text, ReadText(row, reader_.get()));
-      }
-      page.documents.push_back(std::move(info));
-    }
-  });
+  return reader_.ListAfter(after_id, limit, with_text, filter);
 }
 
 absl::StatusOr<std::vector<DocumentInfo>> Catalog::ReadAt(absl::Span<const uint32_t> numbers,
                                                           uint64_t revision, bool with_text) const {
   const std::lock_guard lock(reader_mutex_);
-  return InSnapshot(reader_.get(), [&]() -> absl::StatusOr<std::vector<DocumentInfo>> {
-    std::vector<DocumentInfo> infos;
-    for (const uint32_t number : numbers) {
-      MSA_ASSIGN_OR_RETURN(const auto row, ReadDocument(number, reader_.get()));
-      if (!row || !row->VisibleAt(revision)) continue;
-      MSA_ASSIGN_OR_RETURN(DocumentInfo info, ReadInfo(*row, with_text, reader_.get()));
-      infos.push_back(std::move(info));
-    }
-    return infos;
-  });
+  return reader_.ReadAt(numbers, revision, with_text);
 }
 
 }  // namespace msa::engine

@@ -1,5 +1,7 @@
 #include "engine/memory/catalog/catalog_schema.h"
 
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "engine/memory/files/checksum.h"
 #include "kernels/core/refusal.h"
@@ -26,7 +28,8 @@ CREATE TABLE settings (
   dtype TEXT NOT NULL,
   next_number INTEGER NOT NULL,
   revision INTEGER NOT NULL,
-  row_hash INTEGER NOT NULL
+  row_hash INTEGER NOT NULL,
+  default_limits TEXT NOT NULL DEFAULT '{}'
 );
 CREATE TABLE documents (
   number INTEGER PRIMARY KEY,
@@ -63,23 +66,31 @@ CREATE TABLE segments (
 )sql";
 
 constexpr char kInsertSettings[] =
-    "INSERT INTO settings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    "INSERT INTO settings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 constexpr char kSelectSettings[] =
     "SELECT name, display_name, token_budget, create_time, model_fingerprint, msa_layers, "
-    "kv_width, tokens_per_chunk, dtype, next_number, revision, row_hash FROM settings";
-constexpr char kUpdateCounters[] =
-    "UPDATE settings SET next_number = ?1, revision = ?2, row_hash = ?3";
+    "kv_width, tokens_per_chunk, dtype, next_number, revision, row_hash, default_limits "
+    "FROM settings";
+constexpr char kSelectSettingsOfVersion1[] =
+    "SELECT name, display_name, token_budget, create_time, model_fingerprint, msa_layers, "
+    "kv_width, tokens_per_chunk, dtype, next_number, revision, row_hash, '{}' FROM settings";
+constexpr char kUpdateSettings[] =
+    "UPDATE settings SET name = ?1, display_name = ?2, token_budget = ?3, next_number = ?4, "
+    "revision = ?5, row_hash = ?6, default_limits = ?7";
+constexpr char kUpgradeFromVersion1[] =
+    "ALTER TABLE settings ADD COLUMN default_limits TEXT NOT NULL DEFAULT '{}'; "
+    "PRAGMA user_version = 2";
 
 std::string DTypeName(kernels::DType dtype) { return std::string(kernels::NameOf(dtype)); }
 
 // Every text with its length, so that no two settings have the same string.
-uint64_t SettingsHash(const CatalogSettings& settings) {
+uint64_t SettingsHash(const CatalogSettings& settings, int64_t version) {
+  std::vector<std::string> texts = {settings.name, settings.bank.display_name,
+                                    settings.geometry.model_fingerprint,
+                                    DTypeName(settings.geometry.dtype)};
+  if (version > 1) texts.push_back(ToJson(settings.bank.default_limits));
   std::string all;
-  for (const std::string& text :
-       {settings.name, settings.bank.display_name, settings.geometry.model_fingerprint,
-        DTypeName(settings.geometry.dtype)}) {
-    absl::StrAppend(&all, text.size(), ":", text, ",");
-  }
+  for (const std::string& text : texts) absl::StrAppend(&all, text.size(), ":", text, ",");
   absl::StrAppend(&all, settings.bank.token_budget, ",", absl::ToUnixMicros(settings.create_time),
                   ",", settings.geometry.num_msa_layers, ",", settings.geometry.kv_width, ",",
                   settings.geometry.tokens_per_chunk, ",", settings.next_number, ",",
@@ -96,6 +107,7 @@ absl::StatusOr<int64_t> ReadPragma(SqliteConnection* connection, const char* sql
 absl::Status InsertSettings(const CatalogSettings& settings, SqliteConnection* connection) {
   MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(kInsertSettings));
   const std::string dtype = DTypeName(settings.geometry.dtype);
+  const std::string limits = ToJson(settings.bank.default_limits);
   statement.Bind(1, std::string_view(settings.name))
       .Bind(2, std::string_view(settings.bank.display_name))
       .Bind(3, settings.bank.token_budget)
@@ -107,36 +119,15 @@ absl::Status InsertSettings(const CatalogSettings& settings, SqliteConnection* c
       .Bind(9, std::string_view(dtype))
       .Bind(10, settings.next_number)
       .Bind(11, settings.revision)
-      .Bind(12, SettingsHash(settings));
+      .Bind(12, SettingsHash(settings, kCatalogVersion))
+      .Bind(13, std::string_view(limits));
   return statement.Run();
 }
 
-}  // namespace
-
-absl::Status CreateSchema(const CatalogSettings& settings, SqliteConnection* connection) {
-  const std::string pragmas = absl::StrCat("BEGIN; PRAGMA application_id = ", kApplicationId,
-                                           "; PRAGMA user_version = ", kCatalogVersion);
-  MSA_RETURN_IF_ERROR(connection->Execute(pragmas.c_str()));
-  MSA_RETURN_IF_ERROR(connection->Execute(kTables));
-  MSA_RETURN_IF_ERROR(InsertSettings(settings, connection));
-  return connection->Execute("COMMIT");
-}
-
-absl::StatusOr<CatalogSettings> ReadSettings(SqliteConnection* connection) {
-  MSA_ASSIGN_OR_RETURN(const int64_t application, ReadPragma(connection, "PRAGMA application_id"));
-  if (application != kApplicationId) {
-    return kernels::Refusal(absl::StatusCode::kDataLoss,
-                            "the database is no catalog of a memory bank", "CATALOG_DAMAGED");
-  }
-  MSA_ASSIGN_OR_RETURN(const int64_t version, ReadPragma(connection, "PRAGMA user_version"));
-  if (version != kCatalogVersion) {
-    return kernels::Refusal(
-        absl::StatusCode::kFailedPrecondition,
-        absl::StrCat("catalog format version ", version, " is unknown, this server reads version ",
-                     kCatalogVersion),
-        "UNKNOWN_FORMAT_VERSION");
-  }
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(kSelectSettings));
+absl::StatusOr<CatalogSettings> ReadSettingsOf(int64_t version, SqliteConnection* connection) {
+  MSA_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection->Prepare(version == 1 ? kSelectSettingsOfVersion1 : kSelectSettings));
   MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
   CatalogSettings settings;
   uint64_t hash = 0;
@@ -154,19 +145,72 @@ absl::StatusOr<CatalogSettings> ReadSettings(SqliteConnection* connection) {
     settings.next_number = statement.Bits(9);
     settings.revision = statement.Bits(10);
     hash = statement.Bits(11);
+    MSA_ASSIGN_OR_RETURN(settings.bank.default_limits, QueryLimitsFromJson(statement.Text(12)));
   }
-  if (!has_row || hash != SettingsHash(settings)) {
+  if (!has_row || hash != SettingsHash(settings, version)) {
     return kernels::Refusal(absl::StatusCode::kDataLoss, "the catalog's settings are damaged",
                             "CATALOG_DAMAGED");
   }
   return settings;
 }
 
-absl::Status WriteCounters(const CatalogSettings& settings, SqliteConnection* connection) {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(kUpdateCounters));
-  statement.Bind(1, settings.next_number)
-      .Bind(2, settings.revision)
-      .Bind(3, SettingsHash(settings));
+absl::StatusOr<int64_t> ReadVersion(SqliteConnection* connection) {
+  MSA_ASSIGN_OR_RETURN(const int64_t application, ReadPragma(connection, "PRAGMA application_id"));
+  if (application != kApplicationId) {
+    return kernels::Refusal(absl::StatusCode::kDataLoss,
+                            "the database is no catalog of a memory bank", "CATALOG_DAMAGED");
+  }
+  MSA_ASSIGN_OR_RETURN(const int64_t version, ReadPragma(connection, "PRAGMA user_version"));
+  if (version < 1 || version > kCatalogVersion) {
+    return kernels::Refusal(
+        absl::StatusCode::kFailedPrecondition,
+        absl::StrCat("catalog format version ", version,
+                     " is unknown, this server reads versions 1 to ", kCatalogVersion),
+        "UNKNOWN_FORMAT_VERSION");
+  }
+  return version;
+}
+
+absl::Status Upgrade(int64_t version, SqliteConnection* connection) {
+  MSA_ASSIGN_OR_RETURN(const CatalogSettings settings, ReadSettingsOf(version, connection));
+  const auto change = [&]() -> absl::Status {
+    MSA_RETURN_IF_ERROR(connection->Execute("BEGIN IMMEDIATE"));
+    MSA_RETURN_IF_ERROR(connection->Execute(kUpgradeFromVersion1));
+    MSA_RETURN_IF_ERROR(WriteSettings(settings, connection));
+    return connection->Execute("COMMIT");
+  };
+  const absl::Status status = change();
+  if (!status.ok()) connection->Execute("ROLLBACK").IgnoreError();
+  return status;
+}
+
+}  // namespace
+
+absl::Status CreateSchema(const CatalogSettings& settings, SqliteConnection* connection) {
+  const std::string pragmas = absl::StrCat("BEGIN; PRAGMA application_id = ", kApplicationId,
+                                           "; PRAGMA user_version = ", kCatalogVersion);
+  MSA_RETURN_IF_ERROR(connection->Execute(pragmas.c_str()));
+  MSA_RETURN_IF_ERROR(connection->Execute(kTables));
+  MSA_RETURN_IF_ERROR(InsertSettings(settings, connection));
+  return connection->Execute("COMMIT");
+}
+
+absl::StatusOr<CatalogSettings> OpenSchema(SqliteConnection* connection) {
+  MSA_ASSIGN_OR_RETURN(const int64_t version, ReadVersion(connection));
+  if (version != kCatalogVersion) MSA_RETURN_IF_ERROR(Upgrade(version, connection));
+  return ReadSettingsOf(kCatalogVersion, connection);
+}
+
+absl::Status WriteSettings(const CatalogSettings& settings, SqliteConnection* connection) {
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(kUpdateSettings));
+  const std::string limits = ToJson(settings.bank.default_limits);
+  statement.Bind(1, std::string_view(settings.name))
+      .Bind(2, std::string_view(settings.bank.display_name))
+      .Bind(3, settings.bank.token_budget)
+      .Bind(4, settings.next_number)
+      .Bind(5, settings.revision)
+      .Bind(6, SettingsHash(settings, kCatalogVersion))
+      .Bind(7, std::string_view(limits));
   return statement.Run();
 }
 

@@ -10,12 +10,15 @@
 #include "absl/strings/str_cat.h"
 #include "engine/memory/catalog/shared_database.h"
 #include "kernels/core/check.h"
+#include "kernels/core/string_view_conversion.h"
 
 namespace msa::engine {
 
 struct CatalogVfs::State {
   FileSystem* files = nullptr;
   std::string name;
+  std::string temporary_directory;
+  std::atomic<int> num_temporary = 0;
   sqlite3_vfs vfs{};
   std::mutex mutex;
   std::map<std::string, std::weak_ptr<SharedDatabase>> databases;  // by path, under `mutex`
@@ -50,6 +53,7 @@ struct Content {
   bool directory_is_synced = true;           // false for a new WAL or journal until its first sync
   std::shared_ptr<SharedDatabase> database;  // of a main database only
   SharedDatabase::Connection connection;
+  bool is_temporary = false;  // goes when it is closed
 };
 
 Content& Of(sqlite3_file* file) { return *reinterpret_cast<File*>(file)->content; }
@@ -68,6 +72,8 @@ int CodeOf(const absl::Status& status, int otherwise) {
 int Close(sqlite3_file* file) {
   Content* const content = &Of(file);
   if (content->database != nullptr) content->database->Leave(&content->connection);
+  content->file.reset();
+  if (content->is_temporary) content->state->files->Remove(content->path).IgnoreError();
   delete content;
   return SQLITE_OK;
 }
@@ -181,10 +187,14 @@ constexpr sqlite3_io_methods kMethods = {
     .xUnfetch = nullptr,
 };
 
-int Open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) {
+int Open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   file->pMethods = nullptr;  // SQLite then does not close what did not open
-  if (path == nullptr) return SQLITE_CANTOPEN;
   CatalogVfs::State& state = Of(vfs);
+  const std::string path = name != nullptr
+                               ? std::string(name)
+                               : absl::StrCat(state.temporary_directory, "/",
+                                              kernels::ToAbsl(CatalogVfs::kTemporaryPrefix),
+                                              state.num_temporary.fetch_add(1));
   const bool exists = state.files->Exists(path);
   if (!exists && (flags & SQLITE_OPEN_CREATE) == 0) return SQLITE_CANTOPEN;
   auto content = std::make_unique<Content>();
@@ -193,7 +203,8 @@ int Open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int*
   auto opened = state.files->OpenForUpdate(path);
   if (!opened.ok()) return CodeOf(opened.status(), SQLITE_CANTOPEN);
   content->file = *std::move(opened);
-  content->directory_is_synced = exists;
+  content->is_temporary = (flags & SQLITE_OPEN_DELETEONCLOSE) != 0;
+  content->directory_is_synced = exists || content->is_temporary;
   if ((flags & SQLITE_OPEN_MAIN_DB) != 0) {
     content->database = state.Share(path);
     if (content->database == nullptr) return SQLITE_BUSY;
@@ -228,11 +239,13 @@ int FullPathname(sqlite3_vfs*, const char* path, int size, char* out) {
 
 }  // namespace
 
-CatalogVfs::CatalogVfs(FileSystem* files) : state_(std::make_unique<State>()) {
+CatalogVfs::CatalogVfs(FileSystem* files, const std::string& temporary_directory)
+    : state_(std::make_unique<State>()) {
   static std::atomic<int> num_created = 0;
   MSA_CHECK(sqlite3_initialize() == SQLITE_OK, "SQLite starts");
   const sqlite3_vfs* const system = sqlite3_vfs_find(nullptr);
   state_->files = files;
+  state_->temporary_directory = temporary_directory;
   state_->name = absl::StrCat("msa-", num_created.fetch_add(1));
   sqlite3_vfs& vfs = state_->vfs;
   vfs.iVersion = 2;

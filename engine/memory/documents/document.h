@@ -58,8 +58,8 @@ struct DocumentPage {
 };
 
 enum class IngestMode {
-  kInsert,  // the same id with another text or metadata is ALREADY_EXISTS
-  kUpsert,  // replaces text and metadata; the old version is served until the new one is ACTIVE
+  kInsert,      // the same id with another text or metadata is ALREADY_EXISTS
+  kUpsert,      // replaces text and metadata; the old version is served until the new one is ACTIVE
   kUpdateOnly,  // the same, but an id that is not there is NOT_FOUND
 };
 

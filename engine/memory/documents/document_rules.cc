@@ -6,6 +6,7 @@
 #include "engine/text/utf8.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
+#include "kernels/core/string_view_conversion.h"
 
 namespace msa::engine {
 namespace {
@@ -104,6 +105,12 @@ absl::Status CheckDocument(const DocumentInput& document, int64_t max_text_bytes
   }
   MSA_RETURN_IF_ERROR(CheckUtf8(document.text, field));
   return CheckMetadata(document.metadata, max_metadata_bytes);
+}
+
+absl::Status NoDocument(std::string_view id) {
+  return kernels::Refusal(absl::StatusCode::kNotFound,
+                          absl::StrCat("document \"", kernels::ToAbsl(id), "\" is not there"),
+                          "DOCUMENT_NOT_FOUND", "document_id");
 }
 
 absl::Status CheckTokens(int64_t num_tokens, int64_t max_tokens) {

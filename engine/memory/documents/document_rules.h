@@ -26,6 +26,9 @@ absl::Status CheckDocumentId(std::string_view id);
 absl::Status CheckDocument(const DocumentInput& document, int64_t max_text_bytes,
                            int64_t max_metadata_bytes);
 
+// DOCUMENT_NOT_FOUND.
+absl::Status NoDocument(std::string_view id);
+
 // DOCUMENT_TOO_LARGE.
 absl::Status CheckTokens(int64_t num_tokens, int64_t max_tokens);
 

@@ -61,6 +61,38 @@ void SegmentFiles::Forget(uint64_t segment_id) {
   by_id_.erase(found);
 }
 
+absl::Status SegmentFiles::Remove(uint64_t segment_id) {
+  Forget(segment_id);
+  {
+    const std::lock_guard lock(mutex_);
+    if (num_holds_ > 0) {
+      to_remove_.push_back(segment_id);
+      return absl::OkStatus();
+    }
+  }
+  return files_->Remove(PathOf(segment_id));
+}
+
+SegmentFiles::Hold::Hold(std::shared_ptr<SegmentFiles> files) : files_(std::move(files)) {
+  const std::lock_guard lock(files_->mutex_);
+  files_->num_holds_ += 1;
+}
+
+SegmentFiles::Hold::~Hold() {
+  std::vector<uint64_t> to_remove;
+  {
+    const std::lock_guard lock(files_->mutex_);
+    files_->num_holds_ -= 1;
+    if (files_->num_holds_ == 0) to_remove.swap(files_->to_remove_);
+  }
+  for (const uint64_t segment_id : to_remove) files_->Remove(segment_id).IgnoreError();
+}
+
+bool SegmentFiles::is_held() const {
+  const std::lock_guard lock(mutex_);
+  return num_holds_ > 0;
+}
+
 void SegmentFiles::MovedTo(const std::string& directory) {
   const std::lock_guard lock(mutex_);
   directory_ = directory;

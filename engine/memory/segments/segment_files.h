@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
@@ -33,8 +34,24 @@ class SegmentFiles {
   static std::optional<uint64_t> IdOf(std::string_view name);
 
   absl::StatusOr<std::shared_ptr<const ReadableFile>> Open(uint64_t segment_id);
-  void Forget(uint64_t segment_id);            // before the file is removed
+  void Forget(uint64_t segment_id);  // closes the file
+  // Closes the file and removes it, at once or when the last Hold ends.
+  absl::Status Remove(uint64_t segment_id);
   void MovedTo(const std::string& directory);  // the directory was renamed
+
+  // While one lives, no file goes. The next start removes what was not removed before the process
+  // ended.
+  class Hold {
+   public:
+    explicit Hold(std::shared_ptr<SegmentFiles> files);
+    ~Hold();
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    const std::shared_ptr<SegmentFiles> files_;
+  };
+  bool is_held() const;
 
  private:
   using Entry = std::pair<uint64_t, std::shared_ptr<const ReadableFile>>;
@@ -45,6 +62,8 @@ class SegmentFiles {
   std::string directory_;
   std::list<Entry> open_;  // last used first
   absl::flat_hash_map<uint64_t, std::list<Entry>::iterator> by_id_;
+  int num_holds_ = 0;
+  std::vector<uint64_t> to_remove_;  // when the last hold ends
 };
 
 }  // namespace msa::engine

@@ -17,9 +17,16 @@ using ::testing::HasSubstr;
 
 class CatalogTest : public ::testing::Test {
  protected:
-  CatalogTest() : vfs_(PosixFileSystem()), path_(directory_.path() + "/catalog.sqlite") {
+  CatalogTest()
+      : vfs_(PosixFileSystem(), directory_.path()), path_(directory_.path() + "/catalog.sqlite") {
     settings_.name = "a";
-    settings_.bank = {.display_name = "The bank", .token_budget = 77};
+    settings_.bank = {.display_name = "The bank",
+                      .token_budget = 77,
+                      .default_limits = {.max_rounds = 3,
+                                         .max_citations = {},
+                                         .max_retrieval_tokens = {},
+                                         .max_answer_tokens = 9,
+                                         .max_expansion_bytes = {}}};
     settings_.create_time = absl::FromUnixMicros(1'700'000'000'123'456);
     settings_.geometry = SmallGeometry();
     const auto status = Catalog::Create(vfs_, path_, settings_);
@@ -184,6 +191,7 @@ TEST_F(CatalogTest, ChangedRowsAndTextsAreFound) {
   int num_damaged = 0;
   EXPECT_TRUE(catalog
                   ->ForEachDocument(
+                      /*first=*/0, /*limit=*/0,
                       [&](DocumentRow) {
                         ++num_rows;
                         return absl::OkStatus();
@@ -200,7 +208,7 @@ TEST_F(CatalogTest, OtherFilesAndVersionsAreRefusedByName) {
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr(path_ + ": catalog format version 9"));
   EXPECT_EQ(kernels::DetailOf(status).reason, "UNKNOWN_FORMAT_VERSION");
-  ASSERT_EQ(Execute("PRAGMA user_version = 1; UPDATE settings SET token_budget = 1"), "");
+  ASSERT_EQ(Execute("PRAGMA user_version = 2; UPDATE settings SET token_budget = 1"), "");
   EXPECT_TRUE(absl::IsDataLoss(Catalog::Open(vfs_, path_).status()));
   ASSERT_EQ(Execute("PRAGMA application_id = 0"), "");
   EXPECT_TRUE(absl::IsDataLoss(Catalog::Open(vfs_, path_).status()));
