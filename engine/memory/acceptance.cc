@@ -68,6 +68,7 @@ void Acceptance::RefuseAll(const absl::Status& status) {
     result.status = status;
     request.done(std::move(result));
   }
+  for (SettingsRequest& request : parts_->inbox->TakeSettings()) request.done(status);
   while (std::optional<IngestRequest> request = parts_->inbox->PopIngest()) {
     IngestResult result;
     result.id = request->document.id;
@@ -85,7 +86,9 @@ void Acceptance::Run() {
     return;
   }
   std::vector<DeleteRequest> deletes = parts_->inbox->TakeDeletes();
-  if (deletes.empty() && !(takes_ingests() && parts_->inbox->has_ingests())) return;
+  std::vector<SettingsRequest> settings = parts_->inbox->TakeSettings();
+  const bool has_ingests = takes_ingests() && parts_->inbox->has_ingests();
+  if (deletes.empty() && settings.empty() && !has_ingests) return;
 
   Batch batch;
   batch.next_number = parts_->next_number;
@@ -99,13 +102,21 @@ void Acceptance::Run() {
     }
     batch.replies.push_back(ReplyTo(std::move(request.done), std::move(result)));
   }
+  for (SettingsRequest& request : settings) {
+    absl::Status result;
+    if (status.ok()) status = ChangeSettings(request.change, &result, &batch);
+    batch.replies.push_back(
+        [done = std::move(request.done), result](const absl::Status& committed) mutable {
+          done(result.ok() ? committed : result);
+        });
+  }
   const absl::Duration end = parts_->clock->Monotonic() + kBatchTime;
   for (int i = 0; i < kMaxBatchDocuments && takes_ingests(); ++i) {
     std::optional<IngestRequest> request = parts_->inbox->PopIngest();
     if (!request) break;
     IngestResult result;
     result.id = request->document.id;
-    if (status.ok()) status = Ingest(*request, &result, &batch);
+    if (status.ok()) status = Ingest(&*request, &result, &batch);
     batch.replies.push_back(ReplyTo(std::move(request->done), request->level, std::move(result)));
     if (parts_->clock->Monotonic() >= end) break;
   }
@@ -197,21 +208,57 @@ absl::Status Acceptance::Remove(const DocumentRow& row, Batch* batch) {
   return parts_->catalog->Update(deleted);
 }
 
-absl::Status Acceptance::Ingest(const IngestRequest& request, IngestResult* result, Batch* batch) {
+absl::Status Acceptance::ChangeSettings(const BankSettingsChange& change, absl::Status* result,
+                                        Batch* batch) {
+  BankSettings settings = batch->settings.value_or(parts_->ledger->settings());
+  if (change.display_name) settings.display_name = *change.display_name;
+  if (change.token_budget) settings.token_budget = *change.token_budget;
+  if (change.default_limits) settings.default_limits = *change.default_limits;
+  *result = CheckBankSettings(settings);
+  if (!result->ok()) return absl::OkStatus();
+  batch->settings = std::move(settings);
+  batch->changes_catalog = true;
+  return absl::OkStatus();
+}
+
+absl::Status Acceptance::Ingest(IngestRequest* request, IngestResult* result, Batch* batch) {
   const BankStoreOptions& options = parts_->options;
-  result->status =
-      CheckDocument(request.document, options.max_text_bytes, options.max_metadata_bytes);
+  const DocumentInput& document = request->document;
+  result->status = CheckDocument(document, options.max_text_bytes, options.max_metadata_bytes);
   if (!result->status.ok()) return absl::OkStatus();
-  const auto versions = parts_->catalog->VersionsOf(request.document.id);
+  const auto versions = parts_->catalog->VersionsOf(document.id);
   if (!versions.ok()) return KeepDamage(versions.status(), &result->status);
+  if (request->mode == IngestMode::kUpdateOnly) {
+    if (versions->empty()) {
+      result->status = NoDocument(document.id);
+      return absl::OkStatus();
+    }
+    MSA_RETURN_IF_ERROR(FillIn(versions->front(), request, result));
+    if (!result->status.ok()) return absl::OkStatus();
+  }
   // A version that failed is no obstacle to the next attempt.
   for (const DocumentRow& row : *versions) {
     if (row.state == DocumentState::kFailed) continue;
-    MSA_ASSIGN_OR_RETURN(const bool is_settled, Compare(request, row, result, batch));
+    MSA_ASSIGN_OR_RETURN(const bool is_settled, Compare(*request, row, result, batch));
     if (is_settled) return absl::OkStatus();
     break;
   }
-  return Accept(request.document, *versions, result, batch);
+  return Accept(document, *versions, result, batch);
+}
+
+absl::Status Acceptance::FillIn(const DocumentRow& current, IngestRequest* request,
+                                IngestResult* result) {
+  if (request->keeps_text) {
+    auto text = parts_->catalog->TextOf(current);
+    if (!text.ok()) return KeepDamage(text.status(), &result->status);
+    request->document.text = *std::move(text);
+  }
+  if (request->keeps_metadata) {
+    auto metadata = MetadataFromJson(current.metadata_json);
+    if (!metadata.ok()) return KeepDamage(metadata.status(), &result->status);
+    request->document.metadata = *std::move(metadata);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> Acceptance::Compare(const IngestRequest& request, const DocumentRow& current,
@@ -330,8 +377,11 @@ Acceptance::Reply Acceptance::ReplyTo(Bank::IngestDone done, AcknowledgeAt level
 absl::Status Acceptance::Commit(const Batch& batch) {
   bool retires = false;
   for (const DocumentRow& row : batch.removed) retires |= row.state == DocumentState::kActive;
-  absl::Status status =
-      parts_->catalog->PutCounters(batch.next_number, retires ? batch.revision : parts_->revision);
+  CatalogSettings settings = parts_->catalog->settings();
+  settings.next_number = batch.next_number;
+  settings.revision = retires ? batch.revision : parts_->revision;
+  if (batch.settings) settings.bank = *batch.settings;
+  absl::Status status = parts_->catalog->PutSettings(settings);
   if (status.ok()) return parts_->catalog->Commit();
   parts_->catalog->Rollback();
   return status;
@@ -339,6 +389,10 @@ absl::Status Acceptance::Commit(const Batch& batch) {
 
 void Acceptance::TakeEffect(Batch* batch) {
   parts_->next_number = batch->next_number;
+  if (batch->settings) {
+    parts_->ledger->SetSettings(*batch->settings);
+    parts_->admission->SetTokenBudget(batch->settings->token_budget);
+  }
   Publication publication;
   publication.revision = batch->revision;
   for (const DocumentRow& row : batch->removed) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,8 +14,8 @@
 
 namespace msa::engine {
 
-// The first stage of a bank's thread: takes deletes and ingests from the inbox and applies them to
-// the catalog, many in one transaction (group commit). Nothing outside the catalog changes and
+// The first stage of a bank's thread: takes deletes, changes of settings and ingests from the inbox
+// and applies them to the catalog, many in one transaction (group commit). Nothing outside the catalog changes and
 // nobody gets a reply before the transaction is synced; when it fails, all of its requests are
 // refused.
 class Acceptance {
@@ -46,6 +47,7 @@ class Acceptance {
     std::vector<Accepted> accepted;
     std::vector<DocumentRow> removed;                          // as they were
     std::vector<std::pair<DocumentRow, DocumentRow>> changed;  // metadata: before, after
+    std::optional<BankSettings> settings;                      // changed
     std::vector<Reply> replies;                                // take the transaction's status
   };
 
@@ -54,7 +56,10 @@ class Acceptance {
   absl::Status Delete(const std::vector<std::string>& ids, Bank::DeleteResult* result,
                       Batch* batch);
   absl::Status DeleteMatching(const Filter& filter, Bank::DeleteResult* result, Batch* batch);
-  absl::Status Ingest(const IngestRequest& request, IngestResult* result, Batch* batch);
+  absl::Status ChangeSettings(const BankSettingsChange& change, absl::Status* result, Batch* batch);
+  absl::Status Ingest(IngestRequest* request, IngestResult* result, Batch* batch);
+  // What the request keeps of the document that is there.
+  absl::Status FillIn(const DocumentRow& current, IngestRequest* request, IngestResult* result);
   absl::Status DeleteVersions(const std::vector<DocumentRow>& versions, Bank::DeleteResult* result,
                               Batch* batch);
   // With the newest version; false where a new version is needed.

@@ -36,6 +36,11 @@ void Budget::Release(int64_t amount) {
   MSA_CHECK(reserved_ >= 0, "more is released than was reserved");
 }
 
+void Budget::SetLimit(int64_t limit) {
+  const std::lock_guard lock(mutex_);
+  limit_ = limit;
+}
+
 int64_t Budget::reserved() const {
   const std::lock_guard lock(mutex_);
   return reserved_;

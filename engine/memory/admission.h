@@ -19,14 +19,15 @@ class Budget {
   absl::Status Reserve(int64_t amount);
   void ReserveAnyway(int64_t amount);  // for what is there already
   void Release(int64_t amount);
+  void SetLimit(int64_t limit);
   int64_t reserved() const;
 
  private:
   const std::string what_;
   const std::string unit_;
   const std::string reason_;
-  const int64_t limit_;
   mutable std::mutex mutex_;
+  int64_t limit_;
   int64_t reserved_ = 0;
 };
 
@@ -44,6 +45,7 @@ class Admission {
   absl::Status Reserve(int64_t num_tokens, int64_t key_bytes);
   void ReserveAnyway(int64_t num_tokens, int64_t key_bytes);
   void Release(int64_t num_tokens, int64_t key_bytes);
+  void SetTokenBudget(int64_t num_tokens) { tokens_->SetLimit(num_tokens); }
   int64_t reserved_tokens() const { return tokens_->reserved(); }
 
  private:

@@ -51,6 +51,10 @@ absl::Status BankInbox::PushDelete(DeleteRequest& request) {
   return Push(request, "deletes", &deletes_);
 }
 
+absl::Status BankInbox::PushSettings(SettingsRequest& request) {
+  return Push(request, "changes of settings", &settings_);
+}
+
 absl::Status BankInbox::PushCompact(CompactRequest& request) {
   return Push(request, "compactions", &compacts_);
 }
@@ -113,8 +117,8 @@ void BankInbox::Close() {
 }
 
 bool BankInbox::HasEvents() const {
-  return !deletes_.empty() || !compacts_.empty() || !encoded_.empty() || !damaged_.empty() ||
-         poked_ || closed_;
+  return !deletes_.empty() || !settings_.empty() || !compacts_.empty() || !encoded_.empty() ||
+         !damaged_.empty() || poked_ || closed_;
 }
 
 bool BankInbox::WaitIdle(absl::Duration timeout) {
@@ -151,6 +155,11 @@ std::optional<IngestRequest> BankInbox::PopIngest() {
 std::vector<DeleteRequest> BankInbox::TakeDeletes() {
   const std::lock_guard lock(mutex_);
   return std::exchange(deletes_, {});
+}
+
+std::vector<SettingsRequest> BankInbox::TakeSettings() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(settings_, {});
 }
 
 std::vector<CompactRequest> BankInbox::TakeCompacts() {

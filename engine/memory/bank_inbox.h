@@ -20,6 +20,8 @@ namespace msa::engine {
 struct IngestRequest {
   DocumentInput document;
   IngestMode mode = IngestMode::kInsert;
+  bool keeps_text = false;      // of the document that is there; only with kUpdateOnly
+  bool keeps_metadata = false;  // the same
   AcknowledgeAt level = AcknowledgeAt::kAccepted;
   Bank::IngestDone done;
 };
@@ -28,6 +30,11 @@ struct DeleteRequest {
   std::vector<std::string> ids;
   std::optional<Filter> filter;  // set: what matches, and no ids
   Bank::DeleteDone done;
+};
+
+struct SettingsRequest {
+  BankSettingsChange change;
+  Bank::SettingsDone done;
 };
 
 struct CompactRequest {
@@ -55,6 +62,7 @@ class BankInbox {
   // RESOURCE_EXHAUSTED (with retry_after) or UNAVAILABLE: then the request is not taken.
   absl::Status PushIngest(IngestRequest& request);
   absl::Status PushDelete(DeleteRequest& request);
+  absl::Status PushSettings(SettingsRequest& request);
   absl::Status PushCompact(CompactRequest& request);
 
   void PushEncoded(EncodeResult result);
@@ -73,6 +81,7 @@ class BankInbox {
   bool Wait(bool takes_ingests, bool is_idle, absl::Duration timeout);
   std::optional<IngestRequest> PopIngest();
   std::vector<DeleteRequest> TakeDeletes();
+  std::vector<SettingsRequest> TakeSettings();
   std::vector<CompactRequest> TakeCompacts();
   std::vector<EncodeResult> TakeEncoded();
   std::vector<DamagedDocument> TakeDamaged();
@@ -93,6 +102,7 @@ class BankInbox {
   std::deque<IngestRequest> ingests_;
   int64_t ingest_bytes_ = 0;
   std::vector<DeleteRequest> deletes_;
+  std::vector<SettingsRequest> settings_;
   std::vector<CompactRequest> compacts_;
   std::vector<EncodeResult> encoded_;
   std::vector<DamagedDocument> damaged_;

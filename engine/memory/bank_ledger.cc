@@ -4,9 +4,20 @@
 
 namespace msa::engine {
 
-BankLedger::BankLedger(int num_shards) : assignment_(num_shards) {
+BankLedger::BankLedger(const BankSettings& settings, int num_shards)
+    : settings_(settings), assignment_(num_shards) {
   stats_.shard_documents.resize(static_cast<size_t>(num_shards));
   stats_.shard_chunks.resize(static_cast<size_t>(num_shards));
+}
+
+BankSettings BankLedger::settings() const {
+  const std::lock_guard lock(mutex_);
+  return settings_;
+}
+
+void BankLedger::SetSettings(const BankSettings& settings) {
+  const std::lock_guard lock(mutex_);
+  settings_ = settings;
 }
 
 BankStats BankLedger::stats() const {

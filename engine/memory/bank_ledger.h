@@ -11,12 +11,14 @@
 
 namespace msa::engine {
 
-// A bank's counts, and which rank has which ACTIVE document. Written by the bank's thread, read by
-// any.
+// What any thread may ask of a bank at any time: its settings, its counts, and which rank has which
+// ACTIVE document. Written by the bank's thread.
 class BankLedger {
  public:
-  explicit BankLedger(int num_shards);
+  BankLedger(const BankSettings& settings, int num_shards);
 
+  BankSettings settings() const;
+  void SetSettings(const BankSettings& settings);
   BankStats stats() const;
   int RankOf(uint32_t number) const;  // -1: not ACTIVE
 
@@ -29,6 +31,7 @@ class BankLedger {
  private:
   mutable std::mutex mutex_;
   // All under mutex_.
+  BankSettings settings_;
   BankStats stats_;
   ShardAssignment assignment_;
   absl::flat_hash_map<uint32_t, int> ranks_;

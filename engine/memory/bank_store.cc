@@ -91,12 +91,7 @@ class DirectoryBankStore : public BankStore {
   absl::StatusOr<std::shared_ptr<Bank>> Create(const std::string& name,
                                                const BankSettings& settings) override {
     MSA_RETURN_IF_ERROR(CheckBankName(name));
-    if (settings.token_budget < 0) {
-      return kernels::Refusal(
-          absl::StatusCode::kInvalidArgument,
-          absl::StrCat("a token budget is at least 0, this one is ", settings.token_budget),
-          "INVALID_TOKEN_BUDGET", "token_budget", {{"limit", "0"}});
-    }
+    MSA_RETURN_IF_ERROR(CheckBankSettings(settings));
     const std::lock_guard lock(mutex_);
     if (entries_.contains(name)) {
       return kernels::Refusal(absl::StatusCode::kAlreadyExists,

@@ -46,7 +46,7 @@ MemoryBank::MemoryBank(const BankEnvironment& environment, const std::string& di
                                     [inbox = parts_.inbox] { inbox->Poke(); });
   parts_.segments = std::make_shared<SegmentFiles>(environment_.files(),
                                                    absl::StrCat(directory, "/", kSegmentsName));
-  parts_.ledger = std::make_unique<BankLedger>(options.num_shards);
+  parts_.ledger = std::make_unique<BankLedger>(settings_.bank, options.num_shards);
   parts_.index = std::make_unique<MetadataIndex>();
   parts_.catalog = catalog_.get();
   parts_.admission =
@@ -133,7 +133,7 @@ absl::Status MemoryBank::MoveToBeRemoved(const std::string& directory) {
 BankInfo MemoryBank::Info() const {
   BankInfo info;
   info.name = settings_.name;
-  info.settings = settings_.bank;
+  info.settings = parts_.ledger->settings();
   info.revision = parts_.visible->revision();
   info.create_time = settings_.create_time;
   info.dtype = settings_.geometry.dtype;
@@ -151,13 +151,40 @@ BankStats MemoryBank::Stats() const {
 
 void MemoryBank::Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level,
                         IngestDone done) {
-  IngestRequest request{std::move(document), mode, level, std::move(done)};
+  IngestRequest request;
+  request.document = std::move(document);
+  request.mode = mode;
+  request.level = level;
+  request.done = std::move(done);
+  Push(std::move(request));
+}
+
+void MemoryBank::Update(DocumentUpdate update, AcknowledgeAt level, IngestDone done) {
+  IngestRequest request;
+  request.document.id = std::move(update.id);
+  request.mode = IngestMode::kUpdateOnly;
+  request.keeps_text = !update.text;
+  request.keeps_metadata = !update.metadata;
+  if (update.text) request.document.text = *std::move(update.text);
+  if (update.metadata) request.document.metadata = *std::move(update.metadata);
+  request.level = level;
+  request.done = std::move(done);
+  Push(std::move(request));
+}
+
+void MemoryBank::Push(IngestRequest request) {
   const absl::Status status = parts_.inbox->PushIngest(request);
   if (status.ok()) return;
   IngestResult result;
   result.id = request.document.id;
   result.status = status;
   request.done(std::move(result));
+}
+
+void MemoryBank::ChangeSettings(BankSettingsChange change, SettingsDone done) {
+  SettingsRequest request{std::move(change), std::move(done)};
+  const absl::Status status = parts_.inbox->PushSettings(request);
+  if (!status.ok()) request.done(status);
 }
 
 void MemoryBank::Delete(std::vector<std::string> ids, DeleteDone done) {
@@ -183,17 +210,6 @@ void MemoryBank::Compact(CompactDone done) {
   CompactResult result;
   result.status = status;
   request.done(std::move(result));
-}
-
-void MemoryBank::Update(DocumentUpdate update, AcknowledgeAt, IngestDone done) {
-  IngestResult result;
-  result.id = update.id;
-  result.status = absl::UnimplementedError("update");
-  done(std::move(result));
-}
-
-void MemoryBank::ChangeSettings(BankSettingsChange, SettingsDone done) {
-  done(absl::UnimplementedError("settings"));
 }
 
 absl::StatusOr<Bank::VerifyResult> MemoryBank::Verify(JobMonitor*, OnDamage) {

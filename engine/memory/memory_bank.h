@@ -76,6 +76,7 @@ class MemoryBank : public Bank {
   MemoryBank(const BankEnvironment& environment, const std::string& directory,
              std::unique_ptr<Catalog> catalog);
   absl::Status Load();
+  void Push(IngestRequest request);
   void Push(DeleteRequest request);
   void RunThread();
   // One round of everything; how long the thread may sleep then.
@@ -84,7 +85,7 @@ class MemoryBank : public Bank {
   auto WithCatalog(Query query) const -> decltype(query(std::declval<const Catalog&>()));
 
   const BankEnvironment environment_;
-  const CatalogSettings settings_;  // as opened: the counters are the parts'
+  const CatalogSettings settings_;  // as opened: counters and what the owner chooses are the parts'
   std::string directory_;
   bool is_removed_ = false;
   mutable std::shared_mutex catalog_mutex_;  // held shared by readers, unique to close

@@ -80,6 +80,14 @@ absl::Status CheckBankName(std::string_view name) {
                  "INVALID_BANK_NAME", "bank");
 }
 
+absl::Status CheckBankSettings(const BankSettings& settings) {
+  if (settings.token_budget >= 0) return absl::OkStatus();
+  return kernels::Refusal(
+      absl::StatusCode::kInvalidArgument,
+      absl::StrCat("a token budget is at least 0, this one is ", settings.token_budget),
+      "INVALID_TOKEN_BUDGET", "token_budget", {{"limit", "0"}});
+}
+
 absl::Status CheckDocumentId(std::string_view id) {
   const std::string field = "documents.id";
   if (id.empty() || id.size() > kMaxDocumentIdBytes) {

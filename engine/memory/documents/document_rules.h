@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "engine/memory/documents/bank_settings.h"
 #include "engine/memory/documents/document.h"
 
 // What a bank accepts. Every refusal is INVALID_ARGUMENT with the field, the limit and what came
@@ -16,6 +17,8 @@ inline constexpr int64_t kMaxDocumentIdBytes = 512;
 
 // 1 to 64 of [a-z0-9_-], starting with a letter or digit.
 absl::Status CheckBankName(std::string_view name);
+
+absl::Status CheckBankSettings(const BankSettings& settings);
 
 // 1 to 512 bytes of UTF-8 without control characters.
 absl::Status CheckDocumentId(std::string_view id);
