@@ -177,6 +177,11 @@ std::vector<DamagedDocument> BankInbox::TakeDamaged() {
   return std::exchange(damaged_, {});
 }
 
+bool BankInbox::is_closed() const {
+  const std::lock_guard lock(mutex_);
+  return closed_;
+}
+
 bool BankInbox::refuses_ingest() const {
   const std::lock_guard lock(mutex_);
   return refuses_ingest_;

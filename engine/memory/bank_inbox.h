@@ -72,6 +72,8 @@ class BankInbox {
   void RefuseIngest();  // from now on, UNAVAILABLE
   void Close();         // refuses everything; the bank's thread ends
 
+  bool is_closed() const;
+
   // Waits until the bank has nothing to do; false when `timeout` is over.
   bool WaitIdle(absl::Duration timeout);
 

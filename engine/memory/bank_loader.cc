@@ -33,13 +33,6 @@ absl::Status BankLoader::Load() {
   MatchDocuments();
   MSA_RETURN_IF_ERROR(LoadShards());
   MSA_RETURN_IF_ERROR(CommitRepairs());
-  for (const Segment& segment : segments_) {
-    const auto num_live = static_cast<int64_t>(segment.documents.size());
-    parts_->segment_table[segment.row.id] = {.instruction_set = segment.row.instruction_set,
-                                             .num_documents = segment.row.num_documents,
-                                             .num_dead = segment.row.num_documents - num_live,
-                                             .file_bytes = segment.row.file_bytes};
-  }
   for (const DocumentRow& row : accepted_) {
     parts_->admission->ReserveAnyway(row.num_tokens, parts_->KeyBytes(row.num_chunks));
     queue_->Add(row.number, row.num_tokens, {});
@@ -179,8 +172,6 @@ absl::Status BankLoader::LoadShard(Segment* segment) {
       static_cast<size_t>(parts_->options.num_shards));
   int64_t num_tombstones = static_cast<int64_t>(num_documents - segment->documents.size());
   int64_t num_damaged = 0;
-  int64_t tokens = 0;
-  for (const SegmentDocument& document : reader->documents()) tokens += document.num_tokens;
   int64_t key_bytes = 0;
   std::vector<size_t> intact;
   for (const size_t i : segment->documents) {
@@ -208,10 +199,13 @@ absl::Status BankLoader::LoadShard(Segment* segment) {
     parts_->ledger->Change([&](BankStats& stats) { stats.num_tombstones -= num_damaged; });
     return absl::OkStatus();
   }
+  SegmentUse& use = parts_->segment_table[segment->row.id];
+  use = UseOf(*reader);
+  use.num_dead = use.num_documents - static_cast<int64_t>(segment->documents.size());
   for (size_t rank = 0; rank < additions.size(); ++rank) {
     parts_->visible->shards()[rank].Add(std::move(additions[rank]));
   }
-  parts_->admission->ReserveAnyway(tokens, key_bytes);
+  parts_->admission->ReserveAnyway(use.num_tokens, key_bytes);
   parts_->ledger->Change([&](BankStats& stats) {
     stats.num_tombstones += num_tombstones;
     stats.router_key_bytes += key_bytes;

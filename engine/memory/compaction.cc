@@ -168,6 +168,15 @@ std::vector<uint64_t> Compaction::ChooseSegments() const {
 absl::Status Compaction::RunUnit(const std::vector<uint64_t>& segments) {
   Unit unit;
   for (const uint64_t segment_id : segments) {
+    const SegmentUse& use = parts_->segment_table.at(segment_id);
+    if (use.num_dead == use.num_documents) {  // it need not be readable
+      unit.segments.push_back(segment_id);
+      unit.num_dropped += use.num_documents;
+      unit.dropped_tokens += use.num_tokens;
+      unit.dropped_chunks += use.num_chunks;
+      unit.file_bytes += use.file_bytes;
+      continue;
+    }
     const absl::Status status = ReadSegment(segment_id, &unit);
     unreadable_.erase(segment_id);
     if (status.ok()) continue;
@@ -292,11 +301,7 @@ void Compaction::TakeEffect(std::shared_ptr<const SegmentReader> segment, const 
   int64_t file_bytes = 0;
   if (segment != nullptr) {
     file_bytes = static_cast<int64_t>(segment->file_bytes());
-    parts_->segment_table[segment->segment_id()] = {
-        .instruction_set = segment->instruction_set(),
-        .num_documents = static_cast<int64_t>(unit.living.size()),
-        .num_dead = 0,
-        .file_bytes = file_bytes};
+    parts_->segment_table[segment->segment_id()] = UseOf(*segment);
     for (size_t i = 0; i < unit.living.size(); ++i) {
       const DocumentRow& row = unit.living[i].row;
       publication.relocations.push_back({row.number, row.segment, static_cast<int64_t>(i)});

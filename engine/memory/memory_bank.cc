@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/memory/bank_loader.h"
+#include "engine/memory/verification.h"
 #include "kernels/core/check.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
@@ -212,8 +213,17 @@ void MemoryBank::Compact(CompactDone done) {
   request.done(std::move(result));
 }
 
-absl::StatusOr<Bank::VerifyResult> MemoryBank::Verify(JobMonitor*, OnDamage) {
-  return absl::UnimplementedError("verify");
+absl::StatusOr<Bank::VerifyResult> MemoryBank::Verify(JobMonitor* monitor, OnDamage on_damage) {
+  MSA_ASSIGN_OR_RETURN(const auto catalog, OpenReader());
+  return Verification(&parts_, catalog.get(), monitor, on_damage).Run();
+}
+
+absl::StatusOr<std::unique_ptr<CatalogReader>> MemoryBank::OpenReader() const {
+  const std::shared_lock lock(catalog_mutex_);
+  if (catalog_ == nullptr) {
+    return kernels::Refusal(absl::StatusCode::kUnavailable, "the bank is closed", "STOPPING");
+  }
+  return CatalogReader::Open(*environment_.vfs, absl::StrCat(directory_, "/", kCatalogName));
 }
 
 template <class Query>

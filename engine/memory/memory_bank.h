@@ -63,6 +63,9 @@ class MemoryBank : public Bank {
   void RefuseIngest() { parts_.inbox->RefuseIngest(); }
   bool WaitIdle(absl::Duration timeout) { return parts_.inbox->WaitIdle(timeout); }
 
+  // A connection of its own to the catalog, for one thread. UNAVAILABLE where it is closed.
+  absl::StatusOr<std::unique_ptr<CatalogReader>> OpenReader() const;
+
   // Refuses everything and ends the thread, before this object goes. Not from a callback of the
   // bank.
   void Stop();

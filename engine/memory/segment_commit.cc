@@ -21,7 +21,7 @@ SegmentRow RowOf(const SegmentReader& segment) {
   row.instruction_set = segment.instruction_set();
   row.num_documents = static_cast<int64_t>(segment.documents().size());
   row.file_bytes = static_cast<int64_t>(segment.file_bytes());
-  for (const SegmentDocument& document : segment.documents()) row.num_chunks += document.num_chunks;
+  row.num_chunks = UseOf(segment).num_chunks;
   return row;
 }
 
@@ -153,9 +153,7 @@ void SegmentCommit::TakeEffect(std::shared_ptr<const SegmentReader> segment, uin
   const absl::Duration now = parts_->clock->Monotonic();
   BankLedger& ledger = *parts_->ledger;
   SegmentUse& use = parts_->segment_table[segment->segment_id()];
-  use.instruction_set = segment->instruction_set();
-  use.num_documents = static_cast<int64_t>(segment->documents().size());
-  use.file_bytes = static_cast<int64_t>(segment->file_bytes());
+  use = UseOf(*segment);
   for (Activation& activation : activations) {
     const DocumentRow& row = activation.row;
     const int64_t key_bytes = parts_->KeyBytes(row.num_chunks);

@@ -4,15 +4,22 @@
 #include <map>
 #include <string>
 
+#include "engine/memory/segments/segment_reader.h"
+
 namespace msa::engine {
 
 // How much of a segment is still needed. Belongs to the bank's thread.
 struct SegmentUse {
   std::string instruction_set;  // segments of two do not merge
   int64_t num_documents = 0;
-  int64_t num_dead = 0;  // documents that no row names any more
+  int64_t num_dead = 0;    // documents that no row names any more
+  int64_t num_tokens = 0;  // of all documents, as the next
+  int64_t num_chunks = 0;
   int64_t file_bytes = 0;
 };
+
+// Of a segment that was just written or opened, without anything dead.
+SegmentUse UseOf(const SegmentReader& segment);
 
 using SegmentTable = std::map<uint64_t, SegmentUse>;  // by id
 

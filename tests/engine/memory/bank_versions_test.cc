@@ -21,12 +21,12 @@ class BankVersionsTest : public BankTest {
   }
 
   void Fill() {
-    for (const auto& [id, text] : std::map<std::string, std::string>{
-             {"first", "a text"},
-             {"long", std::string(150, 'x')},
-             {"ünï", "täxt"},
-             {"replaced", "an old text"},
-             {"deleted", "a text that goes"}}) {
+    for (const auto& [id, text] :
+         std::map<std::string, std::string>{{"first", "a text"},
+                                            {"long", std::string(150, 'x')},
+                                            {"ünï", "täxt"},
+                                            {"replaced", "an old text"},
+                                            {"deleted", "a text that goes"}}) {
       ASSERT_TRUE(Ingest(*bank_, Document(id, text)).status.ok());
     }
     const IngestResult replaced =
@@ -41,8 +41,10 @@ class BankVersionsTest : public BankTest {
 
   void ExpectIsWhatFillMade(Bank& bank) {
     const std::map<std::string, std::pair<uint32_t, std::string>> expected = {
-        {"accepted", {7, "not encoded yet"}}, {"first", {2, "a text"}},
-        {"long", {3, std::string(150, 'x')}}, {"replaced", {6, "a new text"}},
+        {"accepted", {7, "not encoded yet"}},
+        {"first", {2, "a text"}},
+        {"long", {3, std::string(150, 'x')}},
+        {"replaced", {6, "a new text"}},
         {"ünï", {5, "täxt"}}};
     const auto page = bank.List("", 100, /*with_text=*/true, nullptr);
     ASSERT_TRUE(page.ok()) << page.status();

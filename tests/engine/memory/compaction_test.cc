@@ -252,17 +252,38 @@ TEST_F(CompactionTest, ASmallSegmentBeforeALargeOneDoesNotHideIt) {
 
 // One segment that cannot be read does not stop the compaction of the others.
 TEST_F(CompactionTest, AnUnreadableSegmentIsNamedAndTheOthersAreCompacted) {
-  options_.segment_target_bytes = 512;  // nothing is merged
   MakeBank();
-  IngestSome(4);
+  for (int pair = 0; pair < 3; ++pair) {  // two documents in each segment
+    encoder_->HoldEncoding(true);
+    for (const char* which : {"a", "b"}) {
+      Ingest(*bank_, absl::StrCat(which, pair), "text", IngestMode::kInsert,
+             AcknowledgeAt::kAccepted);
+    }
+    encoder_->HoldEncoding(false);
+    ASSERT_TRUE(Settles(*bank_));
+  }
   const std::vector<std::string> files = FilesIn(SegmentDirectory());
+  ASSERT_THAT(files, SizeIs(3));
   FlipBit(SegmentDirectory() + "/" + files[0], 16 * 8);
-  DeleteEvery(1, 4);
+  ASSERT_EQ(Delete(*bank_, {"a0", "a1", "a2"}).num_deleted, 3);
   const Bank::CompactResult result = Compact(*bank_);
   EXPECT_TRUE(absl::IsDataLoss(result.status)) << result.status;
   EXPECT_THAT(std::string(result.status.message()), HasSubstr(files[0]));
-  EXPECT_EQ(result.num_dropped, 3);
-  EXPECT_THAT(FilesIn(SegmentDirectory()), SizeIs(1));
+  EXPECT_EQ(result.num_dropped, 2);
+  EXPECT_THAT(FilesIn(SegmentDirectory()), SizeIs(2));
+}
+
+// Of a segment without living documents nothing is read.
+TEST_F(CompactionTest, AnUnreadableSegmentOfDeletedDocumentsGoes) {
+  MakeBank();
+  IngestSome(1);
+  const std::vector<std::string> files = FilesIn(SegmentDirectory());
+  FlipBit(SegmentDirectory() + "/" + files[0], 16 * 8);
+  DeleteEvery(1, 1);
+  const Bank::CompactResult result = Compact(*bank_);
+  EXPECT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.num_dropped, 1);
+  EXPECT_THAT(FilesIn(SegmentDirectory()), SizeIs(0));
 }
 
 TEST_F(CompactionTest, EndsWhileDocumentsComeAndGo) {

@@ -1,0 +1,207 @@
+#include "engine/memory/verification.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/memory/catalog/catalog.h"
+#include "kernels/core/refusal.h"
+#include "kernels/core/status_macros.h"
+
+namespace msa::engine {
+namespace {
+
+constexpr char kCatalogFile[] = "catalog.sqlite";
+constexpr int64_t kRowsOfPage = 256;
+constexpr size_t kMaxOpenReaders = 8;
+constexpr char kEncodedAgain[] = "; the document is encoded again from its text";
+
+bool IsDamage(const absl::Status& status) {
+  return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsFailedPrecondition(status);
+}
+
+std::string FileOf(uint64_t segment_id) {
+  return absl::StrCat("segments/", SegmentFiles::NameOf(segment_id));
+}
+
+}  // namespace
+
+absl::StatusOr<Bank::VerifyResult> Verification::Run() {
+  MSA_RETURN_IF_ERROR(CheckCatalog());
+  MSA_RETURN_IF_ERROR(CheckSegments());
+  return result_;
+}
+
+absl::Status Verification::Proceed(std::string_view phase, std::string_view unit, int64_t done,
+                                   int64_t total) {
+  monitor_->Progress({.phase = phase, .unit = unit, .done = done, .total = std::max(done, total)});
+  if (monitor_->IsCancelled()) return absl::CancelledError("the verification was cancelled");
+  if (parts_->inbox->is_closed()) {
+    return kernels::Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING");
+  }
+  return absl::OkStatus();
+}
+
+void Verification::Report(const std::string& file, const std::string& document_id,
+                          const std::string& message) {
+  result_.num_damages += 1;
+  on_damage_({.file = file, .document_id = document_id, .message = message});
+}
+
+absl::Status Verification::CheckCatalog() {
+  auto structure = catalog_->CheckStructure();
+  if (!structure.ok() && !absl::IsDataLoss(structure.status())) return structure.status();
+  if (!structure.ok()) Report(kCatalogFile, "", std::string(structure.status().message()));
+  if (structure.ok()) {
+    for (const std::string& problem : *structure) Report(kCatalogFile, "", problem);
+  }
+  const BankStats stats = parts_->ledger->stats();
+  const int64_t total = stats.num_documents + stats.num_accepted + stats.num_failed;
+  uint64_t next = kFirstDocumentNumber;
+  while (next != 0) {
+    // What a row of this page names stays until the page is done.
+    const SegmentFiles::Hold hold(parts_->segments);
+    readers_.clear();
+    std::vector<DocumentRow> rows;
+    auto read = catalog_->ForEachDocument(
+        next, kRowsOfPage,
+        [&](DocumentRow row) {
+          rows.push_back(std::move(row));
+          return absl::OkStatus();
+        },
+        [&](const absl::Status& damage) {
+          Report(kCatalogFile, "", std::string(damage.message()));
+        });
+    if (absl::IsDataLoss(read.status())) {  // the pages cannot be followed any further
+      Report(kCatalogFile, "", std::string(read.status().message()));
+      break;
+    }
+    if (!read.ok()) return read.status();
+    for (const DocumentRow& row : rows) MSA_RETURN_IF_ERROR(CheckRow(row));
+    next = *read;
+    MSA_RETURN_IF_ERROR(Proceed("catalog", "documents", result_.num_documents, total));
+  }
+  readers_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status Verification::CheckRow(const DocumentRow& row) {
+  if (row.state == DocumentState::kDeleted) return absl::OkStatus();
+  result_.num_documents += 1;
+  result_.checked_bytes += row.text_bytes + static_cast<int64_t>(row.metadata_json.size());
+  const absl::Status text = catalog_->TextOf(row).status();
+  if (absl::IsDataLoss(text)) {
+    // It may have been deleted since its row was read.
+    MSA_ASSIGN_OR_RETURN(const auto now, catalog_->Find(row.number));
+    if (now) Report(kCatalogFile, row.id, std::string(text.message()));
+  } else if (!text.ok()) {
+    return text;
+  }
+  return row.state == DocumentState::kActive ? CheckPlace(row) : absl::OkStatus();
+}
+
+absl::Status Verification::CheckPlace(const DocumentRow& row) {
+  MSA_ASSIGN_OR_RETURN(SegmentReader* const reader, Open(row.segment));
+  if (reader == nullptr) {
+    return DamagedDocument(row.number, row.segment, "the segment is damaged or missing");
+  }
+  const auto table = reader->documents();
+  const auto index = static_cast<size_t>(row.document_in_segment);
+  const bool matches = index < table.size() && table[index].number == row.number &&
+                       table[index].num_tokens == row.num_tokens &&
+                       table[index].num_chunks == row.num_chunks &&
+                       table[index].text_hash == row.text_hash;
+  if (matches) return absl::OkStatus();
+  return DamagedDocument(row.number, row.segment, "the segment holds another document");
+}
+
+absl::StatusOr<SegmentReader*> Verification::Open(uint64_t segment_id) {
+  const auto found = readers_.find(segment_id);
+  if (found != readers_.end()) return found->second.get();
+  if (readers_.size() == kMaxOpenReaders) readers_.erase(readers_.begin());
+  std::unique_ptr<SegmentReader>& reader = readers_[segment_id];
+  // Not an open file's data, which outlives its name.
+  if (!parts_->segments->file_system()->Exists(parts_->segments->PathOf(segment_id))) {
+    Report(FileOf(segment_id), "", "the file is missing");
+    return nullptr;
+  }
+  auto opened = SegmentReader::Open(parts_->segments, segment_id, parts_->geometry());
+  if (opened.ok()) {
+    reader = *std::move(opened);
+  } else if (IsDamage(opened.status())) {
+    Report(FileOf(segment_id), "", std::string(opened.status().message()));
+  } else {
+    return opened.status();
+  }
+  return reader.get();
+}
+
+absl::Status Verification::DamagedDocument(uint32_t number, uint64_t segment_id,
+                                           const std::string& why) {
+  auto row = catalog_->Find(number);
+  if (!row.ok() && !absl::IsDataLoss(row.status())) return row.status();
+  if (row.ok() && (!*row || (*row)->segment != segment_id)) return absl::OkStatus();
+  parts_->inbox->PushDamaged({number, segment_id});
+  Report(FileOf(segment_id), row.ok() ? (*row)->id : absl::StrCat("number ", number),
+         absl::StrCat(why, kEncodedAgain));
+  return absl::OkStatus();
+}
+
+absl::Status Verification::CheckSegments() {
+  MSA_ASSIGN_OR_RETURN(const auto segments, catalog_->Segments());
+  for (const SegmentRow& segment : segments) segment_bytes_ += segment.file_bytes;
+  for (const SegmentRow& segment : segments) MSA_RETURN_IF_ERROR(CheckSegment(segment));
+  return absl::OkStatus();
+}
+
+absl::Status Verification::CheckSegment(const SegmentRow& segment) {
+  const SegmentFiles::Hold hold(parts_->segments);
+  if (!parts_->segments->file_system()->Exists(parts_->segments->PathOf(segment.id))) {
+    return absl::OkStatus();  // compacted meanwhile; what is ACTIVE and has no file is known
+  }
+  auto reader = SegmentReader::Open(parts_->segments, segment.id, parts_->geometry());
+  if (IsDamage(reader.status())) return absl::OkStatus();  // known as well
+  if (!reader.ok()) return reader.status();
+  MSA_RETURN_IF_ERROR(CheckBlocks(reader->get()));
+  result_.num_segments += 1;
+  result_.checked_bytes += segment.file_bytes;
+  return absl::OkStatus();
+}
+
+absl::Status Verification::CheckBlocks(SegmentReader* reader) {
+  const auto documents = reader->documents();
+  const int64_t before = result_.checked_bytes;
+  const MemoryGeometry& geometry = parts_->geometry();
+  const auto num_layers = static_cast<size_t>(geometry.num_msa_layers);
+  {
+    MSA_ASSIGN_OR_RETURN(const auto keys,
+                         reader->TakeRouterKeys(std::vector<bool>(documents.size(), true)));
+    for (size_t i = 0; i < documents.size(); ++i) {
+      if (!keys[i].empty()) continue;
+      MSA_RETURN_IF_ERROR(DamagedDocument(documents[i].number, reader->segment_id(),
+                                          "the router keys are damaged"));
+    }
+  }
+  std::vector<std::byte> content;
+  int64_t done = before;
+  for (size_t i = 0; i < documents.size(); ++i) {
+    const auto content_bytes =
+        documents[i].num_chunks * static_cast<size_t>(geometry.content_bytes_per_chunk());
+    content.resize(content_bytes / num_layers);
+    for (size_t layer = 0; layer < num_layers; ++layer) {
+      const absl::Status status = reader->ReadContent(i, layer, absl::MakeSpan(content));
+      if (absl::IsDataLoss(status)) {
+        MSA_RETURN_IF_ERROR(
+            DamagedDocument(documents[i].number, reader->segment_id(),
+                            absl::StrCat("the content of layer ", layer, " is damaged")));
+        break;
+      }
+      MSA_RETURN_IF_ERROR(status);
+    }
+    done += static_cast<int64_t>(content_bytes) * 3 / 2;  // with the router keys
+    MSA_RETURN_IF_ERROR(Proceed("segments", "bytes", done, segment_bytes_));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace msa::engine
