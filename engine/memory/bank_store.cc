@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/memory/documents/document_rules.h"
 #include "engine/memory/memory_bank.h"
+#include "engine/memory/scrubber.h"
 #include "engine/memory/segments/segment_format.h"
 #include "kernels/core/error_detail.h"
 #include "kernels/core/refusal.h"
@@ -64,11 +65,26 @@ class DirectoryBankStore : public BankStore {
         lock_(std::move(lock)) {}
 
   ~DirectoryBankStore() override {
+    scrubber_.reset();
     for (auto& [name, entry] : entries_) {
       if (entry.bank == nullptr) continue;
       entry.bank->Stop();
       entry.bank->CloseCatalog();
     }
+  }
+
+  void StartScrubber() {
+    scrubber_ = std::make_unique<Scrubber>(
+        environment_.options,
+        [this] {
+          Scrubber::Banks banks;
+          const std::lock_guard lock(mutex_);
+          for (const auto& [name, entry] : entries_) {
+            if (entry.bank != nullptr) banks.emplace_back(name, entry.bank);
+          }
+          return banks;
+        },
+        environment_.observer);
   }
 
   absl::Status OpenBanks() {
@@ -294,6 +310,7 @@ class DirectoryBankStore : public BankStore {
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;  // under mutex_
   int64_t num_removed_ = 0;               // under mutex_
+  std::unique_ptr<Scrubber> scrubber_;
 };
 
 }  // namespace
@@ -325,6 +342,7 @@ absl::StatusOr<std::unique_ptr<BankStore>> BankStore::Open(const BankStoreOption
                                "ROUTER_KEY_BUDGET_EXCEEDED", options.router_key_budget_bytes);
   auto store = std::make_unique<DirectoryBankStore>(std::move(environment), *std::move(lock));
   MSA_RETURN_IF_ERROR(store->OpenBanks());
+  store->StartScrubber();
   return store;
 }
 

@@ -10,6 +10,7 @@ struct JobProgress {
   std::string_view unit;   // "bytes", "documents"
   int64_t done = 0;
   int64_t total = 0;  // 0: not known
+  int64_t bytes = 0;  // read or written since the job began, about
 };
 
 // Whoever waits for a long job. Called on the job's thread, often; may hold it up, as a pace.

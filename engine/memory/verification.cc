@@ -34,7 +34,11 @@ absl::StatusOr<Bank::VerifyResult> Verification::Run() {
 
 absl::Status Verification::Proceed(std::string_view phase, std::string_view unit, int64_t done,
                                    int64_t total) {
-  monitor_->Progress({.phase = phase, .unit = unit, .done = done, .total = std::max(done, total)});
+  monitor_->Progress({.phase = phase,
+                      .unit = unit,
+                      .done = done,
+                      .total = std::max(done, total),
+                      .bytes = result_.checked_bytes});
   if (monitor_->IsCancelled()) return absl::CancelledError("the verification was cancelled");
   if (parts_->inbox->is_closed()) {
     return kernels::Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING");
@@ -149,6 +153,7 @@ absl::Status Verification::DamagedDocument(uint32_t number, uint64_t segment_id,
 
 absl::Status Verification::CheckSegments() {
   MSA_ASSIGN_OR_RETURN(const auto segments, catalog_->Segments());
+  catalog_bytes_ = result_.checked_bytes;
   for (const SegmentRow& segment : segments) segment_bytes_ += segment.file_bytes;
   for (const SegmentRow& segment : segments) MSA_RETURN_IF_ERROR(CheckSegment(segment));
   return absl::OkStatus();
@@ -164,13 +169,11 @@ absl::Status Verification::CheckSegment(const SegmentRow& segment) {
   if (!reader.ok()) return reader.status();
   MSA_RETURN_IF_ERROR(CheckBlocks(reader->get()));
   result_.num_segments += 1;
-  result_.checked_bytes += segment.file_bytes;
   return absl::OkStatus();
 }
 
 absl::Status Verification::CheckBlocks(SegmentReader* reader) {
   const auto documents = reader->documents();
-  const int64_t before = result_.checked_bytes;
   const MemoryGeometry& geometry = parts_->geometry();
   const auto num_layers = static_cast<size_t>(geometry.num_msa_layers);
   {
@@ -183,7 +186,6 @@ absl::Status Verification::CheckBlocks(SegmentReader* reader) {
     }
   }
   std::vector<std::byte> content;
-  int64_t done = before;
   for (size_t i = 0; i < documents.size(); ++i) {
     const auto content_bytes =
         documents[i].num_chunks * static_cast<size_t>(geometry.content_bytes_per_chunk());
@@ -198,8 +200,9 @@ absl::Status Verification::CheckBlocks(SegmentReader* reader) {
       }
       MSA_RETURN_IF_ERROR(status);
     }
-    done += static_cast<int64_t>(content_bytes) * 3 / 2;  // with the router keys
-    MSA_RETURN_IF_ERROR(Proceed("segments", "bytes", done, segment_bytes_));
+    result_.checked_bytes += static_cast<int64_t>(content_bytes) * 3 / 2;  // with the router keys
+    MSA_RETURN_IF_ERROR(
+        Proceed("segments", "bytes", result_.checked_bytes - catalog_bytes_, segment_bytes_));
   }
   return absl::OkStatus();
 }

@@ -51,7 +51,8 @@ class Verification {
   Bank::VerifyResult result_;
   // Those of the page of rows that is being checked, a few at most; null: damaged as a whole.
   std::map<uint64_t, std::unique_ptr<SegmentReader>> readers_;
-  int64_t segment_bytes_ = 0;
+  int64_t catalog_bytes_ = 0;  // that were checked
+  int64_t segment_bytes_ = 0;  // that are to be
 };
 
 }  // namespace msa::engine

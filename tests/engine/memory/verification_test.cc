@@ -145,6 +145,21 @@ TEST_F(VerificationTest, FindsNothingWrongWhileTheBankChanges) {
   EXPECT_THAT(observer_.problems(), IsEmpty());
 }
 
+TEST_F(VerificationTest, TheScrubberFindsDamageByItselfAndKeepsItsPace) {
+  IngestSome(1);
+  options_.scrub_interval = absl::Milliseconds(5);
+  Reopen();
+  const std::string path = SegmentDirectory() + "/" + OnlySegment();
+  FlipBit(path, size_t{384} * 8);  // in the document table
+  EXPECT_TRUE(Eventually([&] { return observer_.count("checksum") == 1; }));
+  ASSERT_TRUE(Settles(*bank_));
+  ExpectServesExactlyWhatIsActive(*bank_);
+  EXPECT_THAT(observer_.problems(), ::testing::Contains(HasSubstr("segments/")));
+  options_.scrub_bytes_per_second = 1;  // it must not keep the store from closing
+  Reopen();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+
 TEST_F(VerificationTest, EndsWhenItIsCancelledAndWhenTheBankStops) {
   IngestSome(5);
   CancellingMonitor cancelling;
