@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/memory/backups/backup_manifest.h"
 #include "engine/memory/bank.h"
 #include "engine/memory/clock.h"
 #include "engine/memory/document_encoder.h"
@@ -52,18 +53,6 @@ class MemoryObserver {
   // What was damaged, by name, and is encoded again or left out; also why a bank cannot be used or
   // has turned read-only.
   virtual void ProblemFound(const std::string& /*bank*/, const absl::Status& /*problem*/) {}
-};
-
-// A copy of a bank at one moment.
-struct BackupInfo {
-  std::string name;
-  std::string bank;  // that was copied
-  uint64_t revision = 0;
-  absl::Time create_time;
-  int64_t num_documents = 0;  // ACTIVE, ACCEPTED and FAILED
-  int64_t file_bytes = 0;
-  std::string model_fingerprint;
-  kernels::DType dtype = kernels::DType::kBF16;
 };
 
 // All banks of a data directory. Thread-safe.

@@ -167,43 +167,15 @@ absl::Status Verification::CheckSegment(const SegmentRow& segment) {
   auto reader = SegmentReader::Open(parts_->segments, segment.id, parts_->geometry());
   if (IsDamage(reader.status())) return absl::OkStatus();  // known as well
   if (!reader.ok()) return reader.status();
-  MSA_RETURN_IF_ERROR(CheckBlocks(reader->get()));
+  const auto damaged = [&](size_t document, const std::string& why) {
+    return DamagedDocument((*reader)->documents()[document].number, segment.id, why);
+  };
+  const auto proceed = [&](int64_t num_bytes) {
+    result_.checked_bytes += num_bytes;
+    return Proceed("segments", "bytes", result_.checked_bytes - catalog_bytes_, segment_bytes_);
+  };
+  MSA_RETURN_IF_ERROR((*reader)->VerifyBlocks(damaged, proceed));
   result_.num_segments += 1;
-  return absl::OkStatus();
-}
-
-absl::Status Verification::CheckBlocks(SegmentReader* reader) {
-  const auto documents = reader->documents();
-  const MemoryGeometry& geometry = parts_->geometry();
-  const auto num_layers = static_cast<size_t>(geometry.num_msa_layers);
-  {
-    MSA_ASSIGN_OR_RETURN(const auto keys,
-                         reader->TakeRouterKeys(std::vector<bool>(documents.size(), true)));
-    for (size_t i = 0; i < documents.size(); ++i) {
-      if (!keys[i].empty()) continue;
-      MSA_RETURN_IF_ERROR(DamagedDocument(documents[i].number, reader->segment_id(),
-                                          "the router keys are damaged"));
-    }
-  }
-  std::vector<std::byte> content;
-  for (size_t i = 0; i < documents.size(); ++i) {
-    const auto content_bytes =
-        documents[i].num_chunks * static_cast<size_t>(geometry.content_bytes_per_chunk());
-    content.resize(content_bytes / num_layers);
-    for (size_t layer = 0; layer < num_layers; ++layer) {
-      const absl::Status status = reader->ReadContent(i, layer, absl::MakeSpan(content));
-      if (absl::IsDataLoss(status)) {
-        MSA_RETURN_IF_ERROR(
-            DamagedDocument(documents[i].number, reader->segment_id(),
-                            absl::StrCat("the content of layer ", layer, " is damaged")));
-        break;
-      }
-      MSA_RETURN_IF_ERROR(status);
-    }
-    result_.checked_bytes += static_cast<int64_t>(content_bytes) * 3 / 2;  // with the router keys
-    MSA_RETURN_IF_ERROR(
-        Proceed("segments", "bytes", result_.checked_bytes - catalog_bytes_, segment_bytes_));
-  }
   return absl::OkStatus();
 }
 

@@ -35,7 +35,6 @@ class Verification {
   absl::Status CheckPlace(const DocumentRow& row);
   absl::Status CheckSegments();
   absl::Status CheckSegment(const SegmentRow& segment);
-  absl::Status CheckBlocks(SegmentReader* reader);
   // Null where the segment is damaged as a whole, which is reported once.
   absl::StatusOr<SegmentReader*> Open(uint64_t segment_id);
   // A document of a segment, where the catalog still says that it is there.

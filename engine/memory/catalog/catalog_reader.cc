@@ -22,6 +22,7 @@ constexpr char kSelectUnfinished[] = "SELECT * FROM documents WHERE state IN (0,
 constexpr char kSelectSegments[] = "SELECT * FROM segments ORDER BY segment";
 // A page reads no more, so that a filter that keeps little does not hold the connection for long.
 constexpr int64_t kMaxRowsOfPage = 10'000;
+constexpr char kCount[] = "SELECT count(*) FROM documents WHERE state != 3";
 constexpr char kBegin[] = "BEGIN";
 constexpr char kCommit[] = "COMMIT";
 constexpr char kCheckStructure[] = "PRAGMA integrity_check";
@@ -100,6 +101,12 @@ absl::StatusOr<std::vector<SegmentRow>> CatalogReader::Segments() const {
                     .num_chunks = statement.Int(4),
                     .file_bytes = statement.Int(5)});
   }
+}
+
+absl::StatusOr<int64_t> CatalogReader::CountDocuments() const {
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection_->Prepare(kCount));
+  MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+  return has_row ? statement.Int(0) : 0;
 }
 
 absl::StatusOr<uint64_t> CatalogReader::ForEachDocument(uint64_t first, int64_t limit, Visit visit,

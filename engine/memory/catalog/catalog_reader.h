@@ -43,6 +43,7 @@ class CatalogReader {
   absl::StatusOr<std::vector<DocumentRow>> Unfinished() const;       // ACCEPTED or FAILED
   absl::StatusOr<std::string> TextOf(const DocumentRow& row) const;  // verified
   absl::StatusOr<std::vector<SegmentRow>> Segments() const;
+  absl::StatusOr<int64_t> CountDocuments() const;  // that are not DELETED
   // Rows in ascending number from `first` on, at most `limit` (0: all), while `visit` returns ok. A
   // damaged row is told to `damaged` and left out. Returns the number to go on with; 0: that was all.
   using Visit = absl::FunctionRef<absl::Status(DocumentRow)>;

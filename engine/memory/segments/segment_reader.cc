@@ -199,4 +199,35 @@ absl::Status SegmentReader::ReadContent(size_t document, size_t layer,
   return absl::OkStatus();
 }
 
+absl::Status SegmentReader::VerifyBlocks(DamagedBlock damaged, Proceed proceed) {
+  std::vector<bool> is_damaged(documents_.size());
+  {
+    MSA_ASSIGN_OR_RETURN(const auto keys,
+                         TakeRouterKeys(std::vector<bool>(documents_.size(), true)));
+    for (size_t i = 0; i < documents_.size(); ++i) {
+      is_damaged[i] = keys[i].empty();
+      if (is_damaged[i]) MSA_RETURN_IF_ERROR(damaged(i, "the router keys are damaged"));
+    }
+  }
+  const auto num_layers = static_cast<size_t>(header_.geometry.num_msa_layers);
+  const auto chunk_bytes = static_cast<size_t>(header_.geometry.content_bytes_per_chunk());
+  std::vector<std::byte> content;
+  for (size_t i = 0; i < documents_.size(); ++i) {
+    const size_t content_bytes = documents_[i].num_chunks * chunk_bytes;
+    content.resize(content_bytes / num_layers);
+    for (size_t layer = 0; layer < num_layers && !is_damaged[i]; ++layer) {
+      const absl::Status status = ReadContent(i, layer, absl::MakeSpan(content));
+      is_damaged[i] = absl::IsDataLoss(status);
+      if (is_damaged[i]) {
+        MSA_RETURN_IF_ERROR(
+            damaged(i, absl::StrCat("the content of layer ", layer, " is damaged")));
+      } else {
+        MSA_RETURN_IF_ERROR(status);
+      }
+    }
+    MSA_RETURN_IF_ERROR(proceed(static_cast<int64_t>(content_bytes) * 3 / 2));  // with the keys
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace msa::engine

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -44,6 +45,12 @@ class SegmentReader {
   // One layer of a document's content, [C, 2, W]; `out` has that size. DATA_LOSS names file and
   // document. Thread-safe.
   absl::Status ReadContent(size_t document, size_t layer, absl::Span<std::byte> out) const;
+
+  // Reads every block. `damaged` is told of a document (its place in the table) once, `proceed` of
+  // the bytes read since the last call; their errors end it. Instead of TakeRouterKeys.
+  using DamagedBlock = absl::FunctionRef<absl::Status(size_t document, const std::string& why)>;
+  using Proceed = absl::FunctionRef<absl::Status(int64_t num_bytes)>;
+  absl::Status VerifyBlocks(DamagedBlock damaged, Proceed proceed);
 
  private:
   SegmentReader(std::shared_ptr<SegmentFiles> files, DamageHandler on_damage);

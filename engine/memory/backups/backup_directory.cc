@@ -1,0 +1,222 @@
+#include "engine/memory/backups/backup_directory.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "engine/memory/catalog/catalog.h"
+#include "engine/memory/documents/document_rules.h"
+#include "engine/memory/files/checksum.h"
+#include "engine/memory/segments/segment_reader.h"
+#include "kernels/core/refusal.h"
+#include "kernels/core/status_macros.h"
+
+namespace msa::engine {
+namespace {
+
+constexpr absl::string_view kCreatingPrefix = ".creating-";
+constexpr size_t kBlockBytes = size_t{1} << 20;
+
+absl::Status NoBackup(const std::string& name) {
+  return kernels::Refusal(absl::StatusCode::kNotFound,
+                          absl::StrCat("there is no backup \"", name, "\""), "BACKUP_NOT_FOUND",
+                          "backup");
+}
+
+}  // namespace
+
+struct BackupDirectory::Progress {
+  JobMonitor* monitor;
+  int64_t total = 0;
+  int64_t done = 0;
+
+  absl::Status Add(int64_t num_bytes) {
+    done += num_bytes;
+    monitor->Progress({.phase = "files",
+                       .unit = "bytes",
+                       .done = done,
+                       .total = std::max(done, total),
+                       .bytes = done});
+    return monitor->IsCancelled() ? absl::CancelledError("the job was cancelled")
+                                  : absl::OkStatus();
+  }
+};
+
+absl::Status BackupDirectory::CheckName(const std::string& name) const {
+  if (directory_.empty()) {
+    return kernels::Refusal(absl::StatusCode::kFailedPrecondition,
+                            "the server was started without a directory for backups (--backup-dir)",
+                            "NO_BACKUP_DIRECTORY");
+  }
+  const absl::Status status = CheckBankName(name);
+  if (status.ok()) return status;
+  return kernels::Refusal(absl::StatusCode::kInvalidArgument,
+                          absl::StrCat("a backup is named like a bank: ", status.message()),
+                          "INVALID_BACKUP_NAME", "backup");
+}
+
+std::string BackupDirectory::PathOf(const std::string& name) const {
+  return absl::StrCat(directory_, "/", name);
+}
+
+absl::StatusOr<BackupInfo> BackupDirectory::Write(const std::string& name,
+                                                  const CatalogReader& catalog,
+                                                  const std::shared_ptr<SegmentFiles>& segments,
+                                                  absl::Time now, JobMonitor* monitor) const {
+  MSA_RETURN_IF_ERROR(CheckName(name));
+  if (files()->Exists(PathOf(name))) {
+    return kernels::Refusal(absl::StatusCode::kAlreadyExists,
+                            absl::StrCat("backup \"", name, "\" is there already"), "BACKUP_EXISTS",
+                            "backup");
+  }
+  const std::string temporary = PathOf(absl::StrCat(kCreatingPrefix, name));
+  const auto write = [&]() -> absl::StatusOr<BackupInfo> {
+    MSA_RETURN_IF_ERROR(files()->RemoveDirectoryTree(temporary));
+    MSA_RETURN_IF_ERROR(files()->CreateDirectories(absl::StrCat(temporary, "/", kSegmentsName)));
+    MSA_ASSIGN_OR_RETURN(BackupManifest manifest,
+                         WriteFiles(temporary, catalog, segments, now, monitor));
+    MSA_RETURN_IF_ERROR(WriteManifest(files(), temporary, manifest));
+    MSA_RETURN_IF_ERROR(files()->SyncDirectory(absl::StrCat(temporary, "/", kSegmentsName)));
+    MSA_RETURN_IF_ERROR(files()->SyncDirectory(temporary));
+    MSA_RETURN_IF_ERROR(files()->Rename(temporary, PathOf(name)));
+    MSA_RETURN_IF_ERROR(files()->SyncDirectory(directory_));
+    manifest.info.name = name;
+    return manifest.info;
+  };
+  auto info = write();
+  if (!info.ok()) files()->RemoveDirectoryTree(temporary).IgnoreError();
+  return info;
+}
+
+absl::StatusOr<BackupManifest> BackupDirectory::WriteFiles(
+    const std::string& temporary, const CatalogReader& catalog,
+    const std::shared_ptr<SegmentFiles>& segments, absl::Time now, JobMonitor* monitor) const {
+  // Before the catalog is copied, so that what it names then stays.
+  const SegmentFiles::Hold hold(segments);
+  const std::string copy = absl::StrCat(temporary, "/", kCatalogName);
+  monitor->Progress({.phase = "catalog", .unit = "bytes", .done = 0, .total = 0, .bytes = 0});
+  MSA_RETURN_IF_ERROR(catalog.CopyTo(copy));
+  BackupManifest manifest;
+  MemoryGeometry geometry;
+  std::vector<SegmentRow> rows;
+  {
+    MSA_ASSIGN_OR_RETURN(const auto opened, Catalog::Open(*vfs_, copy));
+    const CatalogSettings& settings = opened->settings();
+    geometry = settings.geometry;
+    manifest.info = {.name = {},
+                     .bank = settings.name,
+                     .revision = settings.revision,
+                     .create_time = now,
+                     .num_documents = 0,
+                     .file_bytes = 0,
+                     .model_fingerprint = geometry.model_fingerprint,
+                     .dtype = geometry.dtype};
+    MSA_ASSIGN_OR_RETURN(manifest.info.num_documents, opened->CountDocuments());
+    MSA_ASSIGN_OR_RETURN(rows, opened->Segments());
+  }
+  MSA_ASSIGN_OR_RETURN(const auto catalog_file, files()->OpenForUpdate(copy));
+  MSA_RETURN_IF_ERROR(catalog_file->Sync());
+  Progress progress{monitor};
+  for (const SegmentRow& row : rows) progress.total += row.file_bytes;
+  MSA_ASSIGN_OR_RETURN(manifest.files.emplace_back(),
+                       CopyFile(copy, /*to=*/"", kCatalogName, &progress));
+  const auto copies = std::make_shared<SegmentFiles>(
+      files(), absl::StrCat(temporary, "/", kSegmentsName), /*max_open=*/1);
+  for (const SegmentRow& row : rows) {
+    const std::string name = absl::StrCat(kSegmentsName, "/", SegmentFiles::NameOf(row.id));
+    MSA_ASSIGN_OR_RETURN(
+        manifest.files.emplace_back(),
+        CopyFile(segments->PathOf(row.id), copies->PathOf(row.id), name, &progress));
+    MSA_ASSIGN_OR_RETURN(const auto reader, SegmentReader::Open(copies, row.id, geometry));
+    MSA_RETURN_IF_ERROR(reader->VerifyBlocks(
+        [&](size_t, const std::string& why) -> absl::Status {
+          return kernels::Refusal(absl::StatusCode::kDataLoss,
+                                  absl::StrCat(name, ": ", why, "; verify the bank first"),
+                                  "SEGMENT_DAMAGED");
+        },
+        [&](int64_t) { return progress.Add(0); }));
+  }
+  for (const BackupFile& file : manifest.files) manifest.info.file_bytes += file.num_bytes;
+  return manifest;
+}
+
+// With an empty `to` the file is only read.
+absl::StatusOr<BackupFile> BackupDirectory::CopyFile(const std::string& from, const std::string& to,
+                                                     const std::string& name,
+                                                     Progress* progress) const {
+  MSA_ASSIGN_OR_RETURN(const auto source, files()->OpenForRead(from));
+  std::unique_ptr<WritableFile> target;
+  if (!to.empty()) {
+    MSA_ASSIGN_OR_RETURN(target, files()->CreateForWrite(to));
+  }
+  RunningChecksum checksum;
+  std::vector<std::byte> block(kBlockBytes);
+  for (uint64_t offset = 0; offset < source->size(); offset += block.size()) {
+    block.resize(std::min<uint64_t>(kBlockBytes, source->size() - offset));
+    MSA_RETURN_IF_ERROR(source->ReadAt(offset, absl::MakeSpan(block)));
+    checksum.Add(block);
+    if (target != nullptr) MSA_RETURN_IF_ERROR(target->Append(block));
+    MSA_RETURN_IF_ERROR(progress->Add(static_cast<int64_t>(block.size())));
+  }
+  if (target != nullptr) {
+    MSA_RETURN_IF_ERROR(target->Sync());
+    MSA_RETURN_IF_ERROR(target->Close());
+  }
+  return BackupFile{name, static_cast<int64_t>(source->size()), checksum.Value()};
+}
+
+absl::StatusOr<BackupInfo> BackupDirectory::Info(const std::string& name) const {
+  MSA_RETURN_IF_ERROR(CheckName(name));
+  if (!files()->Exists(PathOf(name))) return NoBackup(name);
+  MSA_ASSIGN_OR_RETURN(const BackupManifest manifest, ReadManifest(files(), PathOf(name)));
+  return manifest.info;
+}
+
+absl::StatusOr<std::vector<BackupInfo>> BackupDirectory::List() const {
+  MSA_RETURN_IF_ERROR(CheckName("any"));
+  std::vector<BackupInfo> infos;
+  if (!files()->Exists(directory_)) return infos;
+  MSA_ASSIGN_OR_RETURN(const auto names, files()->List(directory_));
+  for (const std::string& name : names) {
+    if (!CheckBankName(name).ok()) continue;
+    MSA_ASSIGN_OR_RETURN(BackupManifest manifest, ReadManifest(files(), PathOf(name)));
+    infos.push_back(std::move(manifest.info));
+  }
+  return infos;
+}
+
+absl::Status BackupDirectory::Delete(const std::string& name) const {
+  MSA_RETURN_IF_ERROR(CheckName(name));
+  if (!files()->Exists(PathOf(name))) return NoBackup(name);
+  // Not a backup any more, whatever happens next.
+  const std::string leaving = PathOf(absl::StrCat(kCreatingPrefix, name));
+  MSA_RETURN_IF_ERROR(files()->RemoveDirectoryTree(leaving));
+  MSA_RETURN_IF_ERROR(files()->Rename(PathOf(name), leaving));
+  MSA_RETURN_IF_ERROR(files()->SyncDirectory(directory_));
+  return files()->RemoveDirectoryTree(leaving);
+}
+
+absl::Status BackupDirectory::CopyTo(const std::string& name, const std::string& to,
+                                     JobMonitor* monitor) const {
+  MSA_RETURN_IF_ERROR(CheckName(name));
+  if (!files()->Exists(PathOf(name))) return NoBackup(name);
+  MSA_ASSIGN_OR_RETURN(const BackupManifest manifest, ReadManifest(files(), PathOf(name)));
+  MSA_RETURN_IF_ERROR(files()->CreateDirectories(absl::StrCat(to, "/", kSegmentsName)));
+  Progress progress{monitor, manifest.info.file_bytes};
+  for (const BackupFile& file : manifest.files) {
+    const std::string from = absl::StrCat(PathOf(name), "/", file.name);
+    auto copied = CopyFile(from, absl::StrCat(to, "/", file.name), file.name, &progress);
+    const bool is_missing = absl::IsNotFound(copied.status());
+    if (!copied.ok() && !is_missing) return copied.status();
+    if (is_missing || copied->num_bytes != file.num_bytes || copied->checksum != file.checksum) {
+      return kernels::Refusal(absl::StatusCode::kDataLoss,
+                              absl::StrCat(from, is_missing ? " is missing" : " is damaged"),
+                              "BACKUP_DAMAGED", "backup");
+    }
+  }
+  MSA_RETURN_IF_ERROR(files()->SyncDirectory(absl::StrCat(to, "/", kSegmentsName)));
+  return files()->SyncDirectory(to);
+}
+
+}  // namespace msa::engine

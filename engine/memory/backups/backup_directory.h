@@ -1,0 +1,62 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/memory/backups/backup_manifest.h"
+#include "engine/memory/catalog/catalog_reader.h"
+#include "engine/memory/catalog/catalog_vfs.h"
+#include "engine/memory/job_monitor.h"
+#include "engine/memory/segments/segment_files.h"
+
+namespace msa::engine {
+
+// Where a server's backups are, one directory each: a copy of the catalog, the segments that it names
+// and a manifest with checksums. A backup is there as a whole or not at all. Thread-safe, but for two
+// calls with the same name at the same time.
+class BackupDirectory {
+ public:
+  // `directory` empty: every call is FAILED_PRECONDITION. `vfs` must outlive this.
+  BackupDirectory(std::string directory, const CatalogVfs* vfs)
+      : directory_(std::move(directory)), vfs_(vfs) {}
+
+  // Copies a bank while it changes. `catalog` is a connection of its own. Every block of every
+  // segment is checked on the way: DATA_LOSS names what is damaged.
+  absl::StatusOr<BackupInfo> Write(const std::string& name, const CatalogReader& catalog,
+                                   const std::shared_ptr<SegmentFiles>& segments, absl::Time now,
+                                   JobMonitor* monitor) const;
+
+  absl::StatusOr<BackupInfo> Info(const std::string& name) const;  // NOT_FOUND
+  absl::StatusOr<std::vector<BackupInfo>> List() const;            // by name
+  absl::Status Delete(const std::string& name) const;              // NOT_FOUND
+
+  // Copies the files of a backup into `to`, a directory that is there and empty, and syncs them.
+  // DATA_LOSS names a file that is not what the manifest says.
+  absl::Status CopyTo(const std::string& name, const std::string& to, JobMonitor* monitor) const;
+
+  static constexpr char kCatalogName[] = "catalog.sqlite";
+  static constexpr char kSegmentsName[] = "segments";
+
+ private:
+  struct Progress;
+
+  FileSystem* files() const { return vfs_->file_system(); }
+  absl::Status CheckName(const std::string& name) const;
+  std::string PathOf(const std::string& name) const;
+  absl::StatusOr<BackupManifest> WriteFiles(const std::string& temporary,
+                                            const CatalogReader& catalog,
+                                            const std::shared_ptr<SegmentFiles>& segments,
+                                            absl::Time now, JobMonitor* monitor) const;
+  // Copies one file, synced; its size and checksum.
+  absl::StatusOr<BackupFile> CopyFile(const std::string& from, const std::string& to,
+                                      const std::string& name, Progress* progress) const;
+
+  const std::string directory_;
+  const CatalogVfs* const vfs_;
+};
+
+}  // namespace msa::engine
