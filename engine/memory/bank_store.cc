@@ -57,6 +57,28 @@ absl::Status CheckOptions(const BankStoreOptions& options) {
   return LayOutSegment(geometry, 1, 1).status();
 }
 
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Makes a directory and all above it that are not there, and syncs the entries of those; its own
+// also where it is there, since who made it may have been killed before.
+absl::Status MakeDurably(const std::string& path, FileSystem* files) {
+  std::vector<std::string> parents = {ParentOf(path)};
+  while (ParentOf(parents.back()) != parents.back() && !files->Exists(parents.back())) {
+    parents.push_back(ParentOf(parents.back()));
+  }
+  MSA_RETURN_IF_ERROR(files->CreateDirectories(path));
+  for (const std::string& parent : parents) {
+    const absl::Status synced = files->SyncDirectory(parent);
+    // Not everybody may read the directory above his own.
+    if (!absl::IsFailedPrecondition(synced)) MSA_RETURN_IF_ERROR(synced);
+  }
+  return absl::OkStatus();
+}
+
 class DirectoryBankStore : public BankStore {
  public:
   DirectoryBankStore(BankEnvironment environment, std::unique_ptr<FileLock> lock)
@@ -321,7 +343,7 @@ absl::StatusOr<std::unique_ptr<BankStore>> BankStore::Open(const BankStoreOption
                                                            MemoryObserver* observer) {
   static MemoryObserver* const no_observer = new MemoryObserver();
   MSA_RETURN_IF_ERROR(CheckOptions(options));
-  MSA_RETURN_IF_ERROR(files->CreateDirectories(options.data_dir));
+  MSA_RETURN_IF_ERROR(MakeDurably(options.data_dir, files));
   auto lock = files->Lock(absl::StrCat(options.data_dir, "/LOCK"));
   if (kernels::DetailOf(lock.status()).reason == "FILE_LOCKED") {
     return kernels::Refusal(

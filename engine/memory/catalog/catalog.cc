@@ -22,8 +22,15 @@ constexpr char kDelete[] = "DELETE FROM documents WHERE number = ?1";
 constexpr char kDeleteText[] = "DELETE FROM texts WHERE number = ?1";
 constexpr char kInsertSegment[] = "INSERT INTO segments VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 constexpr char kDeleteSegment[] = "DELETE FROM segments WHERE segment = ?1";
+<<<<<<< HEAD
 // Temporary files, not memory, hold the copy meanwhile.
 constexpr char kRewrite[] = "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY";
+=======
+constexpr char kSelectSegments[] = "SELECT * FROM segments ORDER BY segment";
+// A page reads no more, so that a filter that keeps little does not hold the connection for long.
+constexpr int64_t kMaxRowsOfPage = 10'000;
+constexpr char kWriteLogBack[] = "PRAGMA wal_checkpoint(PASSIVE)";
+>>>>>>> storage-tests
 constexpr char kTruncateLog[] = "PRAGMA wal_checkpoint(TRUNCATE)";
 constexpr char kBegin[] = "BEGIN IMMEDIATE";
 constexpr char kCommit[] = "COMMIT";
@@ -34,6 +41,26 @@ absl::Status Run(const char* sql, SqliteConnection* connection) {
   return statement.Run();
 }
 
+<<<<<<< HEAD
+=======
+// Writes the log that a killed process has left into the database, synced. What it committed last
+// may be known to the operating system alone, and nobody may be told of it as long as that is so.
+// Where the disk is full the log is at least synced.
+absl::Status SyncRecovered(SqliteConnection* connection) {
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(kWriteLogBack));
+  const absl::Status status = statement.Step().status();
+  return absl::IsResourceExhausted(status) ? absl::OkStatus() : status;
+}
+
+// Runs `read` in one snapshot of the database.
+template <class Read>
+auto InSnapshot(SqliteConnection* connection, Read read) -> decltype(read()) {
+  MSA_RETURN_IF_ERROR(Run(kBeginReading, connection));
+  const absl::Cleanup end = [&] { Run(kCommit, connection).IgnoreError(); };
+  return read();
+}
+
+>>>>>>> storage-tests
 }  // namespace
 
 absl::Status Catalog::Create(const CatalogVfs& vfs, const std::string& path,
@@ -50,6 +77,7 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const CatalogVfs& vfs,
   MSA_ASSIGN_OR_RETURN(auto writer, SqliteConnection::Open(vfs, path, /*create=*/false));
   auto settings = OpenSchema(writer.get());
   if (!settings.ok()) return kernels::Prefixed(settings.status(), path);
+  MSA_RETURN_IF_ERROR(SyncRecovered(writer.get()));
   MSA_ASSIGN_OR_RETURN(auto reader, SqliteConnection::Open(vfs, path, /*create=*/false));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(writer), std::move(reader)));
   catalog->settings_ = *std::move(settings);
