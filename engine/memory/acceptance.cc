@@ -224,8 +224,10 @@ absl::Status Acceptance::ChangeSettings(const BankSettingsChange& change, absl::
 absl::Status Acceptance::Ingest(IngestRequest* request, IngestResult* result, Batch* batch) {
   const BankStoreOptions& options = parts_->options;
   const DocumentInput& document = request->document;
-  result->status = CheckDocument(document, options.max_text_bytes, options.max_metadata_bytes);
-  if (!result->status.ok()) return absl::OkStatus();
+  if (!request->is_original) {
+    result->status = CheckDocument(document, options.max_text_bytes, options.max_metadata_bytes);
+    if (!result->status.ok()) return absl::OkStatus();
+  }
   const auto versions = parts_->catalog->VersionsOf(document.id);
   if (!versions.ok()) return KeepDamage(versions.status(), &result->status);
   if (request->mode == IngestMode::kUpdateOnly) {
@@ -239,11 +241,12 @@ absl::Status Acceptance::Ingest(IngestRequest* request, IngestResult* result, Ba
   // A version that failed is no obstacle to the next attempt.
   for (const DocumentRow& row : *versions) {
     if (row.state == DocumentState::kFailed) continue;
+    if (request->is_original) break;
     MSA_ASSIGN_OR_RETURN(const bool is_settled, Compare(*request, row, result, batch));
     if (is_settled) return absl::OkStatus();
     break;
   }
-  return Accept(document, *versions, result, batch);
+  return Accept(*request, *versions, result, batch);
 }
 
 absl::Status Acceptance::FillIn(const DocumentRow& current, IngestRequest* request,
@@ -301,9 +304,10 @@ absl::StatusOr<bool> Acceptance::Compare(const IngestRequest& request, const Doc
   return true;
 }
 
-absl::Status Acceptance::Accept(const DocumentInput& document,
+absl::Status Acceptance::Accept(const IngestRequest& request,
                                 const std::vector<DocumentRow>& versions, IngestResult* result,
                                 Batch* batch) {
+  const DocumentInput& document = request.document;
   DocumentRow row;
   result->status = NextNumber(document, batch->next_number, &row.number);
   if (!result->status.ok()) return absl::OkStatus();
@@ -311,20 +315,30 @@ absl::Status Acceptance::Accept(const DocumentInput& document,
   std::vector<int32_t> token_ids = parts_->encoder->Tokenize(row.number, document.text);
   row.num_tokens = static_cast<int64_t>(token_ids.size());
   row.num_chunks = parts_->geometry().ChunksOf(row.num_tokens);
-  result->status = CheckTokens(row.num_tokens, parts_->encoder->max_document_tokens());
-  if (result->status.ok()) {
+  row.failure = request.failure;
+  if (row.failure.ok()) {
+    row.failure = CheckTokens(row.num_tokens, parts_->encoder->max_document_tokens());
+  }
+  if (row.failure.ok()) {
     result->status = parts_->admission->Reserve(row.num_tokens, parts_->KeyBytes(row.num_chunks));
+  } else if (!request.is_original) {
+    result->status = row.failure;
   }
   if (!result->status.ok()) return absl::OkStatus();
+  row.state = row.failure.ok() ? DocumentState::kAccepted : DocumentState::kFailed;
   row.id = document.id;
   row.metadata_json = ToJson(document.metadata);
   row.text_bytes = static_cast<int64_t>(document.text.size());
   row.text_hash = Checksum(document.text);
-  row.create_time = parts_->clock->Now();
+  row.create_time = request.is_original ? request.create_time : parts_->clock->Now();
   batch->next_number = uint64_t{row.number} + 1;
   batch->changes_catalog = true;
   Describe(row, result);
-  batch->accepted.push_back({row, std::move(token_ids)});
+  if (row.state == DocumentState::kAccepted) {
+    batch->accepted.push_back({row, std::move(token_ids)});
+  } else {
+    batch->failed.push_back(row);
+  }
   for (const DocumentRow& version : versions) {
     if (version.state == DocumentState::kFailed) MSA_RETURN_IF_ERROR(Remove(version, batch));
   }
@@ -421,6 +435,13 @@ void Acceptance::TakeEffect(Batch* batch) {
       stats.text_bytes += accepted.row.text_bytes;
     });
     parts_->observer->DocumentAccepted();
+  }
+  for (const DocumentRow& row : batch->failed) {
+    parts_->ledger->Change([&](BankStats& stats) {
+      stats.num_failed += 1;
+      stats.text_bytes += row.text_bytes;
+    });
+    parts_->observer->DocumentFailed();
   }
   if (!publication.retired.empty()) {
     parts_->revision = batch->revision;

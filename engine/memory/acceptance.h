@@ -45,6 +45,7 @@ class Acceptance {
     uint64_t revision = 0;  // of what queries no longer see
     bool changes_catalog = false;
     std::vector<Accepted> accepted;
+    std::vector<DocumentRow> failed;                           // at once
     std::vector<DocumentRow> removed;                          // as they were
     std::vector<std::pair<DocumentRow, DocumentRow>> changed;  // metadata: before, after
     std::optional<BankSettings> settings;                      // changed
@@ -65,7 +66,7 @@ class Acceptance {
   // With the newest version; false where a new version is needed.
   absl::StatusOr<bool> Compare(const IngestRequest& request, const DocumentRow& current,
                                IngestResult* result, Batch* batch);
-  absl::Status Accept(const DocumentInput& document, const std::vector<DocumentRow>& versions,
+  absl::Status Accept(const IngestRequest& request, const std::vector<DocumentRow>& versions,
                       IngestResult* result, Batch* batch);
   absl::Status Remove(const DocumentRow& row, Batch* batch);
 

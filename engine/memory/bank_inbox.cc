@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/core/refusal.h"
+#include "kernels/core/status_macros.h"
 
 namespace msa::engine {
 namespace {
@@ -33,6 +34,7 @@ absl::Status BankInbox::PushIngest(IngestRequest& request) {
   {
     const std::lock_guard lock(mutex_);
     if (closed_ || refuses_ingest_) return Stopping();
+    MSA_RETURN_IF_ERROR(changes_refusal_);
     if (static_cast<int64_t>(ingests_.size()) >= max_requests_) {
       return TooMuch(absl::StrCat(ingests_.size(), " documents"), max_requests_);
     }
@@ -48,22 +50,24 @@ absl::Status BankInbox::PushIngest(IngestRequest& request) {
 }
 
 absl::Status BankInbox::PushDelete(DeleteRequest& request) {
-  return Push(request, "deletes", &deletes_);
+  return Push(request, "deletes", &deletes_, changes_refusal_);
 }
 
 absl::Status BankInbox::PushSettings(SettingsRequest& request) {
-  return Push(request, "changes of settings", &settings_);
+  return Push(request, "changes of settings", &settings_, changes_refusal_);
 }
 
 absl::Status BankInbox::PushCompact(CompactRequest& request) {
-  return Push(request, "compactions", &compacts_);
+  return Push(request, "compactions", &compacts_, absl::OkStatus());
 }
 
 template <class Request>
-absl::Status BankInbox::Push(Request& request, const char* what, std::vector<Request>* requests) {
+absl::Status BankInbox::Push(Request& request, const char* what, std::vector<Request>* requests,
+                             const absl::Status& refusal) {
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return Stopping();
+    MSA_RETURN_IF_ERROR(refusal);
     if (static_cast<int64_t>(requests->size()) >= max_requests_) {
       return TooMuch(absl::StrCat(requests->size(), " ", what), max_requests_);
     }
@@ -105,6 +109,11 @@ void BankInbox::Poke() {
 void BankInbox::RefuseIngest() {
   const std::lock_guard lock(mutex_);
   refuses_ingest_ = true;
+}
+
+void BankInbox::RefuseChanges(const absl::Status& reason) {
+  const std::lock_guard lock(mutex_);
+  changes_refusal_ = reason;
 }
 
 void BankInbox::Close() {

@@ -22,6 +22,10 @@ struct IngestRequest {
   IngestMode mode = IngestMode::kInsert;
   bool keeps_text = false;      // of the document that is there; only with kUpdateOnly
   bool keeps_metadata = false;  // the same
+  // Of a bank that is built anew: no limits but the model's, and what that cannot encode is FAILED.
+  bool is_original = false;
+  absl::Time create_time;  // with is_original
+  absl::Status failure;    // with is_original; not ok: the document is FAILED
   AcknowledgeAt level = AcknowledgeAt::kAccepted;
   Bank::IngestDone done;
 };
@@ -70,7 +74,9 @@ class BankInbox {
   void Poke();  // something else has changed: go round once
 
   void RefuseIngest();  // from now on, UNAVAILABLE
-  void Close();         // refuses everything; the bank's thread ends
+  // Ingests, deletes and settings get `reason`, until it is ok.
+  void RefuseChanges(const absl::Status& reason);
+  void Close();  // refuses everything; the bank's thread ends
 
   bool is_closed() const;
 
@@ -92,7 +98,8 @@ class BankInbox {
 
  private:
   template <class Request>
-  absl::Status Push(Request& request, const char* what, std::vector<Request>* requests);
+  absl::Status Push(Request& request, const char* what, std::vector<Request>* requests,
+                    const absl::Status& refusal);
   bool HasEvents() const;
 
   const int64_t max_requests_;
@@ -110,6 +117,7 @@ class BankInbox {
   std::vector<DamagedDocument> damaged_;
   bool poked_ = false;
   bool refuses_ingest_ = false;
+  absl::Status changes_refusal_;
   bool closed_ = false;
   bool is_idle_ = false;
 };

@@ -10,6 +10,16 @@ BankLedger::BankLedger(const BankSettings& settings, int num_shards)
   stats_.shard_chunks.resize(static_cast<size_t>(num_shards));
 }
 
+absl::Status BankLedger::write_failure() const {
+  const std::lock_guard lock(mutex_);
+  return write_failure_;
+}
+
+void BankLedger::SetWriteFailure(const absl::Status& status) {
+  const std::lock_guard lock(mutex_);
+  write_failure_ = status;
+}
+
 BankSettings BankLedger::settings() const {
   const std::lock_guard lock(mutex_);
   return settings_;

@@ -6,6 +6,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "engine/memory/bank.h"
 #include "engine/memory/shards/shard_assignment.h"
 
@@ -16,6 +17,9 @@ namespace msa::engine {
 class BankLedger {
  public:
   BankLedger(const BankSettings& settings, int num_shards);
+
+  absl::Status write_failure() const;  // not ok: the bank is read-only
+  void SetWriteFailure(const absl::Status& status);
 
   BankSettings settings() const;
   void SetSettings(const BankSettings& settings);
@@ -31,6 +35,7 @@ class BankLedger {
  private:
   mutable std::mutex mutex_;
   // All under mutex_.
+  absl::Status write_failure_;
   BankSettings settings_;
   BankStats stats_;
   ShardAssignment assignment_;

@@ -50,7 +50,9 @@ struct BankParts {
   // doubt, and the bank stays read-only until it is opened again.
   void NoteWriteFailure(const absl::Status& status) {
     observer->ProblemFound(name, status);
-    if (!absl::IsResourceExhausted(status)) write_failure = status;
+    if (absl::IsResourceExhausted(status)) return;
+    write_failure = status;
+    ledger->SetWriteFailure(status);
   }
 
   const MemoryGeometry& geometry() const { return options.geometry; }

@@ -93,9 +93,9 @@ class BankStore {
   virtual absl::StatusOr<std::vector<BackupInfo>> Backups() const = 0;  // by name
   virtual absl::Status DeleteBackup(const std::string& backup) = 0;     // NOT_FOUND
   // Encodes a bank again from its texts for the model and dtype of this store, numbers kept. A bank
-  // that can be used serves and changes meanwhile; at the end changes are refused (UNAVAILABLE) for
-  // a moment, and whoever holds the bank finds it stopping. A job that was cancelled, or ended with
-  // the process, goes on where it was when it is called again.
+  // that can be used serves meanwhile, but takes no changes (UNAVAILABLE); whoever holds it finds it
+  // stopping at the end. What the model cannot encode is FAILED. A job that is cancelled or ends with
+  // the process leaves the bank as it was.
   virtual absl::StatusOr<BankInfo> Reencode(const std::string& bank, JobMonitor* monitor) = 0;
 
   // Refuses new ingests (UNAVAILABLE), waits until accepted work in flight is written or `grace` is

@@ -173,6 +173,17 @@ void MemoryBank::Update(DocumentUpdate update, AcknowledgeAt level, IngestDone d
   Push(std::move(request));
 }
 
+void MemoryBank::Put(Original original, IngestDone done) {
+  IngestRequest request;
+  request.document = std::move(original.document);
+  request.mode = IngestMode::kUpsert;
+  request.is_original = true;
+  request.create_time = original.create_time;
+  request.failure = std::move(original.failure);
+  request.done = std::move(done);
+  Push(std::move(request));
+}
+
 void MemoryBank::Push(IngestRequest request) {
   const absl::Status status = parts_.inbox->PushIngest(request);
   if (status.ok()) return;
@@ -214,16 +225,19 @@ void MemoryBank::Compact(CompactDone done) {
 }
 
 absl::StatusOr<Bank::VerifyResult> MemoryBank::Verify(JobMonitor* monitor, OnDamage on_damage) {
-  MSA_ASSIGN_OR_RETURN(const auto catalog, OpenReader());
-  return Verification(&parts_, catalog.get(), monitor, on_damage).Run();
+  MSA_ASSIGN_OR_RETURN(const CatalogLease lease, LeaseCatalog());
+  return Verification(&parts_, lease.catalog.get(), monitor, on_damage).Run();
 }
 
-absl::StatusOr<std::unique_ptr<CatalogReader>> MemoryBank::OpenReader() const {
-  const std::shared_lock lock(catalog_mutex_);
+absl::StatusOr<MemoryBank::CatalogLease> MemoryBank::LeaseCatalog() const {
+  CatalogLease lease{std::shared_lock(catalog_mutex_), nullptr};
   if (catalog_ == nullptr) {
     return kernels::Refusal(absl::StatusCode::kUnavailable, "the bank is closed", "STOPPING");
   }
-  return CatalogReader::Open(*environment_.vfs, absl::StrCat(directory_, "/", kCatalogName));
+  MSA_ASSIGN_OR_RETURN(
+      lease.catalog,
+      CatalogReader::Open(*environment_.vfs, absl::StrCat(directory_, "/", kCatalogName)));
+  return lease;
 }
 
 template <class Query>

@@ -60,11 +60,29 @@ class MemoryBank : public Bank {
   int num_shards() const override;
   const Shard& shard(int rank) const override;
 
+  // A document of a bank that is built anew here, with its number. `done` when it is in the catalog:
+  // ACCEPTED, or FAILED where `failure` is not ok or the model cannot encode it.
+  struct Original {
+    DocumentInput document;
+    absl::Time create_time;
+    absl::Status failure;
+  };
+  void Put(Original original, IngestDone done);
+
+  const std::shared_ptr<SegmentFiles>& segments() const { return parts_.segments; }
+  absl::Status write_failure() const { return parts_.ledger->write_failure(); }
+  // Ingests, deletes and settings get `reason` from now on, until it is ok.
+  void RefuseChanges(const absl::Status& reason) { parts_.inbox->RefuseChanges(reason); }
   void RefuseIngest() { parts_.inbox->RefuseIngest(); }
   bool WaitIdle(absl::Duration timeout) { return parts_.inbox->WaitIdle(timeout); }
 
-  // A connection of its own to the catalog, for one thread. UNAVAILABLE where it is closed.
-  absl::StatusOr<std::unique_ptr<CatalogReader>> OpenReader() const;
+  // A connection of its own to the catalog, for one thread. While it lives, the catalog is not
+  // closed: it must go soon after Stop. UNAVAILABLE where it is closed.
+  struct CatalogLease {
+    std::shared_lock<std::shared_mutex> lock;
+    std::unique_ptr<CatalogReader> catalog;
+  };
+  absl::StatusOr<CatalogLease> LeaseCatalog() const;
 
   // Refuses everything and ends the thread, before this object goes. Not from a callback of the
   // bank.

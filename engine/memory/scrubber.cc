@@ -52,11 +52,12 @@ bool Scrubber::SleepUnlessStopped(absl::Duration duration) {
 
 void Scrubber::Run() {
   while (SleepUnlessStopped(interval_)) {
-    for (const auto& [name, bank] : list_banks_()) Verify(name, bank.get());
+    for (const auto& bank : list_banks_()) Verify(bank.get());
   }
 }
 
-void Scrubber::Verify(const std::string& name, Bank* bank) {
+void Scrubber::Verify(Bank* bank) {
+  const std::string name = bank->Info().name;
   Pace pace(this);
   const auto result = bank->Verify(&pace, [&](const Damage& damage) {
     observer_->ProblemFound(

@@ -4,9 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -18,10 +16,10 @@ namespace msa::engine {
 // the observer by name.
 class Scrubber {
  public:
-  using Banks = std::vector<std::pair<std::string, std::shared_ptr<Bank>>>;
+  using Banks = std::vector<std::shared_ptr<Bank>>;
 
-  // Starts where options.scrub_interval is finite. `list_banks` gives those that can be used, by
-  // name. `observer` must outlive this.
+  // Starts where options.scrub_interval is finite. `list_banks` gives those that can be used.
+  // `observer` must outlive this.
   Scrubber(const BankStoreOptions& options, std::function<Banks()> list_banks,
            MemoryObserver* observer);
   ~Scrubber();  // soon
@@ -31,7 +29,7 @@ class Scrubber {
  private:
   class Pace;
   void Run();
-  void Verify(const std::string& name, Bank* bank);
+  void Verify(Bank* bank);
   bool SleepUnlessStopped(absl::Duration duration);  // false: stopped
 
   const absl::Duration interval_;

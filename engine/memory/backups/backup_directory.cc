@@ -8,6 +8,7 @@
 #include "engine/memory/catalog/catalog.h"
 #include "engine/memory/documents/document_rules.h"
 #include "engine/memory/files/checksum.h"
+#include "engine/memory/files/durable_directories.h"
 #include "engine/memory/segments/segment_reader.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
@@ -72,6 +73,7 @@ absl::StatusOr<BackupInfo> BackupDirectory::Write(const std::string& name,
   }
   const std::string temporary = PathOf(absl::StrCat(kCreatingPrefix, name));
   const auto write = [&]() -> absl::StatusOr<BackupInfo> {
+    MSA_RETURN_IF_ERROR(MakeDirectoriesDurably(files(), directory_));
     MSA_RETURN_IF_ERROR(files()->RemoveDirectoryTree(temporary));
     MSA_RETURN_IF_ERROR(files()->CreateDirectories(absl::StrCat(temporary, "/", kSegmentsName)));
     MSA_ASSIGN_OR_RETURN(BackupManifest manifest,

@@ -22,15 +22,9 @@ constexpr char kDelete[] = "DELETE FROM documents WHERE number = ?1";
 constexpr char kDeleteText[] = "DELETE FROM texts WHERE number = ?1";
 constexpr char kInsertSegment[] = "INSERT INTO segments VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 constexpr char kDeleteSegment[] = "DELETE FROM segments WHERE segment = ?1";
-<<<<<<< HEAD
 // Temporary files, not memory, hold the copy meanwhile.
 constexpr char kRewrite[] = "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY";
-=======
-constexpr char kSelectSegments[] = "SELECT * FROM segments ORDER BY segment";
-// A page reads no more, so that a filter that keeps little does not hold the connection for long.
-constexpr int64_t kMaxRowsOfPage = 10'000;
 constexpr char kWriteLogBack[] = "PRAGMA wal_checkpoint(PASSIVE)";
->>>>>>> storage-tests
 constexpr char kTruncateLog[] = "PRAGMA wal_checkpoint(TRUNCATE)";
 constexpr char kBegin[] = "BEGIN IMMEDIATE";
 constexpr char kCommit[] = "COMMIT";
@@ -41,8 +35,6 @@ absl::Status Run(const char* sql, SqliteConnection* connection) {
   return statement.Run();
 }
 
-<<<<<<< HEAD
-=======
 // Writes the log that a killed process has left into the database, synced. What it committed last
 // may be known to the operating system alone, and nobody may be told of it as long as that is so.
 // Where the disk is full the log is at least synced.
@@ -52,15 +44,6 @@ absl::Status SyncRecovered(SqliteConnection* connection) {
   return absl::IsResourceExhausted(status) ? absl::OkStatus() : status;
 }
 
-// Runs `read` in one snapshot of the database.
-template <class Read>
-auto InSnapshot(SqliteConnection* connection, Read read) -> decltype(read()) {
-  MSA_RETURN_IF_ERROR(Run(kBeginReading, connection));
-  const absl::Cleanup end = [&] { Run(kCommit, connection).IgnoreError(); };
-  return read();
-}
-
->>>>>>> storage-tests
 }  // namespace
 
 absl::Status Catalog::Create(const CatalogVfs& vfs, const std::string& path,

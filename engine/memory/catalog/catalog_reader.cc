@@ -22,7 +22,7 @@ constexpr char kSelectUnfinished[] = "SELECT * FROM documents WHERE state IN (0,
 constexpr char kSelectSegments[] = "SELECT * FROM segments ORDER BY segment";
 // A page reads no more, so that a filter that keeps little does not hold the connection for long.
 constexpr int64_t kMaxRowsOfPage = 10'000;
-constexpr char kCount[] = "SELECT count(*) FROM documents WHERE state != 3";
+constexpr char kCount[] = "SELECT count(DISTINCT id) FROM documents WHERE state != 3";
 constexpr char kBegin[] = "BEGIN";
 constexpr char kCommit[] = "COMMIT";
 constexpr char kCheckStructure[] = "PRAGMA integrity_check";
@@ -57,6 +57,10 @@ absl::StatusOr<std::unique_ptr<CatalogReader>> CatalogReader::Open(const Catalog
                                                                    const std::string& path) {
   MSA_ASSIGN_OR_RETURN(auto connection, SqliteConnection::Open(vfs, path, /*create=*/false));
   return std::make_unique<CatalogReader>(std::move(connection));
+}
+
+absl::StatusOr<CatalogSettings> CatalogReader::ReadSettings() const {
+  return OpenSchema(connection());
 }
 
 absl::StatusOr<std::vector<DocumentRow>> CatalogReader::VersionsOf(const std::string& id) const {

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "engine/memory/catalog/catalog_schema.h"
 #include "engine/memory/catalog/catalog_vfs.h"
 #include "engine/memory/catalog/document_row.h"
 #include "engine/memory/catalog/sqlite_connection.h"
@@ -37,13 +38,14 @@ class CatalogReader {
   explicit CatalogReader(std::unique_ptr<SqliteConnection> connection)
       : connection_(std::move(connection)) {}
 
+  absl::StatusOr<CatalogSettings> ReadSettings() const;  // DATA_LOSS
   // Versions of an id that are not DELETED, the newest first.
   absl::StatusOr<std::vector<DocumentRow>> VersionsOf(const std::string& id) const;
   absl::StatusOr<std::optional<DocumentRow>> Find(uint32_t number) const;
   absl::StatusOr<std::vector<DocumentRow>> Unfinished() const;       // ACCEPTED or FAILED
   absl::StatusOr<std::string> TextOf(const DocumentRow& row) const;  // verified
   absl::StatusOr<std::vector<SegmentRow>> Segments() const;
-  absl::StatusOr<int64_t> CountDocuments() const;  // that are not DELETED
+  absl::StatusOr<int64_t> CountDocuments() const;  // ids that are not DELETED
   // Rows in ascending number from `first` on, at most `limit` (0: all), while `visit` returns ok. A
   // damaged row is told to `damaged` and left out. Returns the number to go on with; 0: that was all.
   using Visit = absl::FunctionRef<absl::Status(DocumentRow)>;

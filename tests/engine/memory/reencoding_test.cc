@@ -1,0 +1,199 @@
+#include <atomic>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/core/error_detail.h"
+#include "tests/engine/memory/bank_fixture.h"
+#include "tests/engine/memory/files/faulty_file_system.h"
+#include "tests/engine/memory/job_fixture.h"
+
+namespace msa::engine {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class ReencodingTest : public BankTest {
+ protected:
+  ReencodingTest() { MakeBank({.display_name = "The bank", .token_budget = 100'000}); }
+
+  void Fill() {
+    for (int i = 0; i < 20; ++i) {
+      DocumentInput document{.id = absl::StrCat("d", i),
+                             .text = absl::StrCat("text ", i, std::string(size_t(i * 7), '.')),
+                             .metadata = {{"k", static_cast<double>(i)}},
+                             .number = {}};
+      ASSERT_TRUE(Ingest(*bank_, std::move(document)).status.ok());
+    }
+    ASSERT_TRUE(Ingest(*bank_, "d3", "a new text", IngestMode::kUpsert).status.ok());
+    ASSERT_EQ(Delete(*bank_, {"d4", "d19"}).num_deleted, 2);
+  }
+
+  // Another model: another shape of what it stores.
+  void ChangeModel(int64_t max_document_tokens = 200) {
+    CloseStore();
+    options_.geometry.model_fingerprint = "another-model";
+    options_.geometry.num_msa_layers = 2;
+    options_.geometry.kv_width = 6;
+    encoder_ = std::make_unique<ScriptedEncoder>(options_.geometry, max_document_tokens);
+    OpenStore();
+  }
+
+  std::map<std::string, DocumentInfo> Documents() {
+    std::map<std::string, DocumentInfo> documents;
+    const auto page = bank_->List("", 1'000'000, /*with_text=*/true, nullptr).value();
+    for (const DocumentInfo& info : page.documents) documents[info.id] = info;
+    return documents;
+  }
+
+  void ExpectSame(const std::map<std::string, DocumentInfo>& expected) {
+    const auto actual = Documents();
+    ASSERT_EQ(actual.size(), expected.size());
+    for (const auto& [id, info] : expected) {
+      ASSERT_TRUE(actual.contains(id)) << id;
+      EXPECT_EQ(actual.at(id).number, info.number);
+      EXPECT_EQ(actual.at(id).text, info.text);
+      EXPECT_EQ(actual.at(id).metadata, info.metadata);
+      EXPECT_EQ(actual.at(id).create_time, info.create_time);
+    }
+  }
+
+  PatientMonitor monitor_;
+};
+
+TEST_F(ReencodingTest, ABankOfAnotherModelIsUsableAgain) {
+  Fill();
+  const auto documents = Documents();
+  const uint64_t revision = bank_->Info().revision;
+  ChangeModel();
+  const absl::Status stranded = store_->Get("a").status();
+  EXPECT_EQ(kernels::DetailOf(stranded).reason, "MODEL_MISMATCH") << stranded;
+  EXPECT_THAT(std::string(stranded.message()), HasSubstr("Reencode"));
+  const auto info = store_->Reencode("a", &monitor_);
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->model_fingerprint, "another-model");
+  EXPECT_EQ(info->settings.display_name, "The bank");
+  EXPECT_GT(info->revision, revision);
+  EXPECT_EQ(monitor_.last().done, 18);
+  bank_ = *store_->Get("a");
+  ExpectSame(documents);
+  ExpectServesExactlyWhatIsActive(*bank_);
+  EXPECT_EQ(Ingest(*bank_, "new", "text").number, 22u);
+  Reopen();
+  EXPECT_EQ(bank_->Stats().num_documents, 19);
+  ExpectServesExactlyWhatIsActive(*bank_);
+  EXPECT_THAT(FilesIn(options_.data_dir + "/banks"), SizeIs(1));
+}
+
+TEST_F(ReencodingTest, ItServesAndTakesNoChangesMeanwhile) {
+  Fill();
+  const auto documents = Documents();
+  const auto arrays = VisibleArrays(*bank_);
+  encoder_->HoldEncoding(true);
+  absl::StatusOr<BankInfo> info = absl::UnknownError("");
+  std::thread job([&] { info = store_->Reencode("a", &monitor_); });
+  ASSERT_TRUE(Eventually([&] { return !Delete(*bank_, {"none"}).status.ok(); }));
+  const IngestResult refused = Ingest(*bank_, "x", "text");
+  EXPECT_EQ(kernels::DetailOf(refused.status).reason, "BANK_REENCODING") << refused.status;
+  EXPECT_EQ(VisibleArrays(*bank_), arrays);
+  const absl::Status deleted = store_->Delete("a", /*force=*/true);
+  EXPECT_EQ(kernels::DetailOf(deleted).reason, "BANK_BUSY") << deleted;
+  EXPECT_TRUE(absl::IsFailedPrecondition(store_->Reencode("a", &monitor_).status()));
+  const auto old_bank = bank_;
+  const auto pin = old_bank->Pin();
+  encoder_->HoldEncoding(false);
+  job.join();
+  ASSERT_TRUE(info.ok()) << info.status();
+  bank_ = *store_->Get("a");
+  ExpectSame(documents);
+  EXPECT_EQ(VisibleArrays(*bank_), arrays);  // the same model
+  // Whoever holds the old bank learns that it is gone.
+  EXPECT_TRUE(absl::IsUnavailable(Ingest(*old_bank, "x", "text").status));
+  EXPECT_TRUE(Ingest(*bank_, "x", "text").status.ok());
+}
+
+TEST_F(ReencodingTest, WhatTheModelCannotEncodeIsFailedAndKeptWithItsText) {
+  Fill();
+  ChangeModel(/*max_document_tokens=*/60);
+  ASSERT_TRUE(store_->Reencode("a", &monitor_).ok());
+  bank_ = *store_->Get("a");
+  EXPECT_GT(bank_->Stats().num_failed, 5);
+  EXPECT_EQ(bank_->Stats().num_failed + bank_->Stats().num_documents, 18);
+  const DocumentInfo failed = *bank_->Get("d18", /*with_text=*/true);
+  EXPECT_EQ(failed.state, DocumentState::kFailed);
+  EXPECT_EQ(kernels::DetailOf(failed.failure).reason, "") << "details are not stored";
+  EXPECT_THAT(failed.text, HasSubstr("text 18"));
+  ExpectServesExactlyWhatIsActive(*bank_);
+  ChangeModel(/*max_document_tokens=*/200);
+  ASSERT_TRUE(store_->Reencode("a", &monitor_).ok());
+  bank_ = *store_->Get("a");
+  EXPECT_EQ(bank_->Stats().num_documents, 18);
+}
+
+TEST_F(ReencodingTest, ACancelledJobLeavesTheBankAsItWas) {
+  Fill();
+  const auto documents = Documents();
+  CancellingMonitor cancelling;
+  EXPECT_TRUE(absl::IsCancelled(store_->Reencode("a", &cancelling).status()));
+  EXPECT_THAT(FilesIn(options_.data_dir + "/banks"), SizeIs(1));
+  ExpectSame(documents);
+  EXPECT_TRUE(Ingest(*bank_, "x", "text").status.ok());
+  ExpectServesExactlyWhatIsActive(*bank_);
+}
+
+TEST_F(ReencodingTest, WhatDoesNotFitBesideTheOldBankIsRefused) {
+  Fill();
+  const BankStats stats = bank_->Stats();
+  options_.router_key_budget_bytes = stats.router_key_bytes * 3 / 2 + stats.index_bytes;
+  Reopen();
+  const absl::Status status = store_->Reencode("a", &monitor_).status();
+  EXPECT_EQ(kernels::DetailOf(status).reason, "ROUTER_KEY_BUDGET_EXCEEDED") << status;
+  ExpectServesExactlyWhatIsActive(*bank_);
+  EXPECT_THAT(FilesIn(options_.data_dir + "/banks"), SizeIs(1));
+}
+
+TEST_F(ReencodingTest, AFailureAtAnyOperationLeavesTheOldBankOrTheNewOne) {
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(Ingest(*bank_, absl::StrCat("d", i), absl::StrCat("text ", i)).status.ok());
+  }
+  const auto documents = Documents();
+  bool is_new_model = false;
+  for (int n = 0;; ++n) {
+    // To and fro between two models.
+    CloseStore();
+    options_.geometry.model_fingerprint = is_new_model ? "test-model" : "another-model";
+    std::atomic<int> index = 0;
+    std::atomic<bool> is_on = false;
+    FaultyFileSystem files(PosixFileSystem(), [&](const std::string&, const std::string&) {
+      return is_on && index++ >= n ? absl::UnavailableError("the process has ended")
+                                   : absl::OkStatus();
+    });
+    OpenStore(&files);
+    is_on = true;
+    const bool is_done = store_->Reencode("a", &monitor_).ok();
+    const bool was_last = index < n;
+    CloseStore();
+    is_on = false;
+    OpenStore();
+    EXPECT_TRUE(!is_done || store_->Get("a").ok());
+    if (store_->Get("a").ok()) is_new_model = !is_new_model;
+    CloseStore();
+    options_.geometry.model_fingerprint = is_new_model ? "another-model" : "test-model";
+    OpenStore();
+    const auto bank = store_->Get("a");
+    ASSERT_TRUE(bank.ok()) << bank.status() << n;
+    bank_ = *bank;
+    ASSERT_TRUE(Settles(*bank_));
+    ExpectSame(documents);
+    ExpectServesExactlyWhatIsActive(*bank_);
+    EXPECT_THAT(FilesIn(options_.data_dir + "/banks"), SizeIs(1));
+    if (HasFailure()) FAIL() << "operation " << n;
+    if (was_last) {
+      EXPECT_GT(n, 30);
+      break;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace msa::engine
