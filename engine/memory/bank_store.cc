@@ -56,6 +56,32 @@ absl::Status CheckOptions(const BankStoreOptions& options) {
   return LayOutSegment(geometry, 1, 1).status();
 }
 
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Makes a directory and all above it, and syncs their entries; those that are there already too,
+// since who made them may have been killed before that.
+absl::Status MakeDurably(const std::string& path, FileSystem* files) {
+  struct Directory {
+    std::string parent;
+    bool is_new = false;
+  };
+  std::vector<Directory> directories;
+  for (std::string made = path; ParentOf(made) != made; made = ParentOf(made)) {
+    directories.push_back({ParentOf(made), !files->Exists(made)});
+  }
+  MSA_RETURN_IF_ERROR(files->CreateDirectories(path));
+  for (const Directory& directory : directories) {
+    const absl::Status synced = files->SyncDirectory(directory.parent);
+    // What is far above may belong to others, who let nobody read it.
+    if (directory.is_new) MSA_RETURN_IF_ERROR(synced);
+  }
+  return absl::OkStatus();
+}
+
 class DirectoryBankStore : public BankStore {
  public:
   DirectoryBankStore(BankEnvironment environment, std::unique_ptr<FileLock> lock)
@@ -282,7 +308,7 @@ absl::StatusOr<std::unique_ptr<BankStore>> BankStore::Open(const BankStoreOption
                                                            MemoryObserver* observer) {
   static MemoryObserver* const no_observer = new MemoryObserver();
   MSA_RETURN_IF_ERROR(CheckOptions(options));
-  MSA_RETURN_IF_ERROR(files->CreateDirectories(options.data_dir));
+  MSA_RETURN_IF_ERROR(MakeDurably(options.data_dir, files));
   auto lock = files->Lock(absl::StrCat(options.data_dir, "/LOCK"));
   if (kernels::DetailOf(lock.status()).reason == "FILE_LOCKED") {
     return kernels::Refusal(
