@@ -47,7 +47,7 @@ struct Content {
   CatalogVfs::State* state = nullptr;
   std::string path;
   std::unique_ptr<RandomAccessFile> file;
-  bool directory_is_synced = true;           // false for a new WAL or journal until its first sync
+  bool directory_is_synced = true;           // false for a WAL or journal until its first sync
   std::shared_ptr<SharedDatabase> database;  // of a main database only
   SharedDatabase::Connection connection;
 };
@@ -193,8 +193,10 @@ int Open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int*
   auto opened = state.files->OpenForUpdate(path);
   if (!opened.ok()) return CodeOf(opened.status(), SQLITE_CANTOPEN);
   content->file = *std::move(opened);
-  content->directory_is_synced = exists;
-  if ((flags & SQLITE_OPEN_MAIN_DB) != 0) {
+  const bool is_main = (flags & SQLITE_OPEN_MAIN_DB) != 0;
+  // A log that is there may be that of a process that was killed before it synced the entry.
+  content->directory_is_synced = is_main && exists;
+  if (is_main) {
     content->database = state.Share(path);
     if (content->database == nullptr) return SQLITE_BUSY;
   }
