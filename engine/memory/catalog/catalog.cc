@@ -35,6 +35,7 @@ constexpr char kDeleteSegment[] = "DELETE FROM segments WHERE segment = ?1";
 constexpr char kSelectSegments[] = "SELECT * FROM segments ORDER BY segment";
 // A page reads no more, so that a filter that keeps little does not hold the connection for long.
 constexpr int64_t kMaxRowsOfPage = 10'000;
+constexpr char kWriteLogBack[] = "PRAGMA wal_checkpoint(PASSIVE)";
 constexpr char kTruncateLog[] = "PRAGMA wal_checkpoint(TRUNCATE)";
 constexpr char kBeginWriting[] = "BEGIN IMMEDIATE";
 constexpr char kBeginReading[] = "BEGIN";
@@ -91,6 +92,15 @@ absl::Status Run(const char* sql, SqliteConnection* connection) {
   return statement.Run();
 }
 
+// Writes the log that a killed process has left into the database, synced. What it committed last
+// may be known to the operating system alone, and nobody may be told of it as long as that is so.
+// Where the disk is full the log is at least synced.
+absl::Status SyncRecovered(SqliteConnection* connection) {
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(kWriteLogBack));
+  const absl::Status status = statement.Step().status();
+  return absl::IsResourceExhausted(status) ? absl::OkStatus() : status;
+}
+
 // Runs `read` in one snapshot of the database.
 template <class Read>
 auto InSnapshot(SqliteConnection* connection, Read read) -> decltype(read()) {
@@ -115,6 +125,7 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const CatalogVfs& vfs,
   MSA_ASSIGN_OR_RETURN(auto writer, SqliteConnection::Open(vfs, path, /*create=*/false));
   auto settings = ReadSettings(writer.get());
   if (!settings.ok()) return kernels::Prefixed(settings.status(), path);
+  MSA_RETURN_IF_ERROR(SyncRecovered(writer.get()));
   MSA_ASSIGN_OR_RETURN(auto reader, SqliteConnection::Open(vfs, path, /*create=*/false));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(writer), std::move(reader)));
   catalog->settings_ = *std::move(settings);
