@@ -47,6 +47,13 @@ void ClientJournal::Refuse(size_t change) {
   changes_[change].is_refused = true;
 }
 
+void ClientJournal::Clear() {
+  const std::lock_guard lock(mutex_);
+  changes_.clear();
+  numbers_.clear();
+  revisions_.clear();
+}
+
 void ClientJournal::NoteNumber(uint32_t number, int64_t time) {
   const std::lock_guard lock(mutex_);
   NoteHighest(number, time, &numbers_);

@@ -29,6 +29,7 @@ class ClientJournal {
   size_t Begin(int64_t time, Contents contents);
   void Acknowledge(size_t change, int64_t time);
   void Refuse(size_t change);  // it has not happened and will not; others may have
+  void Clear();
   void NoteNumber(uint32_t number, int64_t time);
   void NoteRevision(uint64_t revision, int64_t time);
 

@@ -1,23 +1,17 @@
 // The power goes at any operation of a trace, and the disk keeps what it likes of what was not
 // synced. A sample runs always; MSA_LONG_TESTS=1 tries every operation.
 #include <iostream>
-#include <map>
-#include <optional>
 #include <set>
+#include <vector>
 
-#include "absl/cleanup/cleanup.h"
-#include "absl/strings/str_cat.h"
 #include "engine/memory/files/checksum.h"
-#include "tests/engine/memory/bank_fixture.h"
-#include "tests/engine/memory/client_journal.h"
+#include "tests/engine/memory/crash_fixture.h"
 #include "tests/engine/memory/files/simulated_file_system.h"
 #include "tests/engine/memory/long_form.h"
-#include "tests/engine/memory/random_client.h"
 
 namespace msa::engine {
 namespace {
 
-using ::testing::IsEmpty;
 using Way = PowerLoss::Way;
 
 // What is tried at an operation.
@@ -48,117 +42,45 @@ uint64_t Fingerprint(const DiskImage& image) {
   return sum.Value();
 }
 
-class PowerLossTest : public BankTest {
+class PowerLossTest : public CrashTest, public ::testing::WithParamInterface<uint32_t> {
  protected:
-  PowerLossTest() {
-    encoder_ = std::make_unique<ScriptedEncoder>(options_.geometry, /*max_document_tokens=*/2000);
-    options_.data_dir = "/srv/data";
-    options_.segment_interval = absl::Milliseconds(1);
-    options_.compaction_share = 0.4;
-    options_.compaction_merge = 6;
-    options_.segment_target_bytes = 32 << 10;
-  }
-
-  // Opens the store on `files`; where the bank is not there, it is made.
-  void Open(SimulatedFileSystem* files) {
-    OpenStore(files);
-    if (store_ == nullptr) return;
-    auto bank = store_->Get("a");
-    if (absl::IsNotFound(bank.status())) bank = store_->Create("a", {});
-    ASSERT_TRUE(bank.ok()) << bank.status();
-    bank_ = *bank;
-  }
-
-  // Starts the store and makes the bank, and is killed on the way.
-  void OpenAndKill(SimulatedFileSystem* files, int64_t calls) {
-    files->InjectFault(FileFault{FileFault::Kind::kProcessEnds, files->num_calls() + calls,
-                                 /*is_sticky=*/true});
-    auto store = BankStore::Open(options_, encoder_.get(), files, SystemClock(), &observer_);
-    if (store.ok()) (*store)->Create("a", {}).status().IgnoreError();
-    store = absl::CancelledError();  // closed before it may use its files again
-    files->InjectFault(std::nullopt);
-  }
-
-  // As if the process were killed: nothing of what closing does reaches the disk.
-  void Kill(SimulatedFileSystem* files) {
-    files->InjectFault(FileFault{FileFault::Kind::kProcessEnds, 0, /*is_sticky=*/true});
-    CloseStore();
-    files->InjectFault(std::nullopt);
-  }
-
-  // The same at some call of the next steps.
-  void KillWithin(SimulatedFileSystem* files, RandomClient* client) {
-    files->InjectFault(FileFault{FileFault::Kind::kProcessEnds,
-                                 files->num_calls() + client->Random(150), /*is_sticky=*/true});
-    const int64_t num_faults = files->num_faults();
-    while (files->num_faults() == num_faults) client->Step(*bank_);
-  }
-
-  // Until the trace has so many operations. The store is closed and killed now and then.
-  void RunWorkload(SimulatedFileSystem* files, int64_t num_operations, uint32_t seed) {
-    RandomClient client(seed, &journal_, [files] { return files->num_operations(); });
+  // Until the trace has so many operations. The process ends now and then, as it is told to or at
+  // any call.
+  void RunWorkload(SimulatedFileSystem* files, int64_t num_operations) {
+    RandomClient client(GetParam(), &journal_, [files] { return files->num_operations(); });
     files->Record();
-    for (int i = 0; i < 8; ++i) OpenAndKill(files, client.Random(250));
-    Open(files);
-    bank_acknowledged_at_ = files->num_operations();
+    for (int i = 0; i < 8; ++i) {
+      KillAfter(files, client.Random(250));
+      TryOpen(files);
+      Kill(files);
+    }
+    ASSERT_TRUE(TryOpen(files));
+    bank_made_at_ = files->num_operations();
     while (files->num_operations() < num_operations) {
-      ASSERT_NE(bank_, nullptr);
       client.Step(*bank_);
       const int end = client.Random(30);
       if (end > 1) continue;
-      if (end == 1) KillWithin(files, &client);
-      client.DropPin();
-      CloseStore();
-      files->InjectFault(std::nullopt);
-      Open(files);
+      if (end == 0) {
+        client.DropPin();
+        CloseStore();
+      } else {
+        const int64_t num_faults = files->num_faults();
+        KillAfter(files, client.Random(150));
+        while (files->num_faults() == num_faults) client.Step(*bank_);
+        client.DropPin();
+        Kill(files);
+      }
+      ASSERT_TRUE(TryOpen(files));
       client.Retry(*bank_);
     }
     client.DropPin();
     Kill(files);
   }
-
-  std::map<std::string, ClientJournal::Document> Held() {
-    std::map<std::string, ClientJournal::Document> held;
-    const auto page = bank_->List("", 1'000'000, /*with_text=*/true, /*filter=*/nullptr);
-    EXPECT_TRUE(page.ok()) << page.status();
-    if (!page.ok()) return held;
-    for (const DocumentInfo& info : page->documents) held[info.id] = {info.text, info.metadata};
-    return held;
-  }
-
-  void Check(const DiskImage& image, int64_t time) {
-    SimulatedFileSystem files(image);
-    const absl::Cleanup end = [&] { Kill(&files); };
-    const size_t num_problems = observer_.problems().size();
-    OpenStore(&files);
-    if (store_ == nullptr) return;
-    auto bank = store_->Get("a");
-    if (absl::IsNotFound(bank.status()) && time < bank_acknowledged_at_) {
-      bank = store_->Create("a", {});
-    }
-    ASSERT_TRUE(bank.ok()) << bank.status();
-    bank_ = *bank;
-    EXPECT_THAT(journal_.Violations(Held(), time), IsEmpty());
-    ASSERT_TRUE(Settles(*bank_));
-    EXPECT_THAT(journal_.Violations(Held(), time), IsEmpty());
-    ExpectServesExactlyWhatIsActive(*bank_);
-    EXPECT_GE(bank_->Info().revision, journal_.HighestRevision(time));
-    const IngestResult more = Ingest(*bank_, "more", "text");
-    EXPECT_TRUE(more.status.ok()) << more.status;
-    EXPECT_GT(more.number, journal_.HighestNumber(time));
-    const auto problems = observer_.problems();
-    EXPECT_EQ(problems.size(), num_problems) << "a power loss damages nothing: " << problems.back();
-  }
-
-  ClientJournal journal_;
-  int64_t bank_acknowledged_at_ = 0;
 };
 
-class SeededPowerLossTest : public PowerLossTest, public ::testing::WithParamInterface<uint32_t> {};
-
-TEST_P(SeededPowerLossTest, AtAnyOperationNothingAcknowledgedIsLostOrComesBack) {
+TEST_P(PowerLossTest, AtAnyOperationNothingAcknowledgedIsLostOrComesBack) {
   SimulatedFileSystem files;
-  ASSERT_NO_FATAL_FAILURE(RunWorkload(&files, 3000, GetParam()));
+  ASSERT_NO_FATAL_FAILURE(RunWorkload(&files, 3000));
   const auto trace = files.trace();
   const auto num_operations = static_cast<int64_t>(trace.size());
   const int64_t stride = IsLongForm() ? 1 : 53;
@@ -176,7 +98,7 @@ TEST_P(SeededPowerLossTest, AtAnyOperationNothingAcknowledgedIsLostOrComesBack) 
       num_images += 1;
       distinct.insert(Fingerprint(image));
       const bool failed_before = HasFailure();
-      Check(image, time);
+      ExpectKeepsToTheJournal(image, time);
       if (!HasFailure() || failed_before) continue;
       num_violations += 1;
       FAIL() << "operation " << time << ", way " << static_cast<int>(loss.way) << ", blocks of "
@@ -190,7 +112,7 @@ TEST_P(SeededPowerLossTest, AtAnyOperationNothingAcknowledgedIsLostOrComesBack) 
             << "\n";
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, SeededPowerLossTest, ::testing::Values(1, 2, 3));
+INSTANTIATE_TEST_SUITE_P(Seeds, PowerLossTest, ::testing::Values(1, 2, 3));
 
 }  // namespace
 }  // namespace msa::engine

@@ -1,9 +1,6 @@
 #include <sqlite3.h>
 
 #include <atomic>
-#include <map>
-#include <mutex>
-#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -159,28 +156,6 @@ TEST_F(RecoveryTest, SegmentOfAnUnknownVersionIsRefusedByName) {
   EXPECT_EQ(FilesIn(SegmentDirectory()).size(), 1u) << "nothing of it is touched";
 }
 
-TEST_F(RecoveryTest, DiskThatIsFullRefusesAndResumes) {
-  std::atomic<bool> full = false;
-  FaultyFileSystem files(PosixFileSystem(), [&](const std::string& operation, const std::string&) {
-    const bool writes = operation == "write" || operation == "append" || operation == "create";
-    return full && writes ? absl::ResourceExhaustedError("disk full") : absl::OkStatus();
-  });
-  OpenStore(&files);
-  MakeBank();
-  ASSERT_TRUE(Ingest(*bank_, "one", "x").status.ok());
-  full = true;
-  EXPECT_TRUE(absl::IsResourceExhausted(Ingest(*bank_, "two", "y").status));
-  EXPECT_THAT(VisibleNumbers(*bank_, *bank_->Pin()), ElementsAre(1));
-  EXPECT_TRUE(bank_->Get("one", true).ok());
-  full = false;
-  const IngestResult result = Ingest(*bank_, "two", "y");
-  EXPECT_TRUE(result.status.ok()) << result.status;
-  ExpectServesExactlyWhatIsActive(*bank_);
-  Reopen();
-  ExpectServesExactlyWhatIsActive(*bank_);
-  EXPECT_EQ(bank_->Stats().num_documents, 2);
-}
-
 TEST_F(RecoveryTest, DiskThatIsFullForSegmentsKeepsDocumentsAcceptedAndTriesAgain) {
   std::atomic<bool> full = true;
   FaultyFileSystem files(PosixFileSystem(), [&](const std::string& operation, const std::string&) {
@@ -223,133 +198,6 @@ TEST_F(RecoveryTest, AFailedSyncMakesTheBankReadOnlyUntilItIsOpenedAgain) {
   ASSERT_TRUE(Settles(*bank_));
   EXPECT_TRUE(Ingest(*bank_, "three", "z").status.ok());
   ExpectServesExactlyWhatIsActive(*bank_);
-}
-
-// A trace of ingests, upserts and deletes over a file system that fails, and what the bank may hold
-// after it.
-class FaultTraceTest : public RecoveryTest {
- protected:
-  // nullopt: no document.
-  using Content = std::optional<std::string>;
-
-  void StartOver(FileSystem* files) {
-    CloseStore();
-    ASSERT_TRUE(PosixFileSystem()->RemoveDirectoryTree(options_.data_dir).ok());
-    possible_.clear();
-    highest_number_ = 0;
-    auto store = BankStore::Open(options_, encoder_.get(), files, SystemClock(), &observer_);
-    if (!store.ok()) return;  // it failed while it was opened
-    store_ = *std::move(store);
-    auto bank = store_->Create("a", {});
-    if (bank.ok()) bank_ = *bank;
-  }
-
-  void RunTrace() {
-    if (bank_ == nullptr) return;
-    for (int i = 0; i < 6; ++i) Put(absl::StrCat("d", i % 4), absl::StrCat("text ", i));
-    Remove("d1");
-    {
-      const auto pin = bank_->Pin();
-      Put("d0", "newer");
-      Remove("d2");
-    }
-    Put("d1", "again");
-    Put("d5", "last");
-  }
-
-  void Put(const std::string& id, const std::string& text) {
-    const auto level = text.size() % 2 == 0 ? AcknowledgeAt::kActive : AcknowledgeAt::kAccepted;
-    const IngestResult result = Ingest(*bank_, id, text, IngestMode::kUpsert, level);
-    Note(id, text, result.status.ok() || result.state == DocumentState::kAccepted);
-    if (result.status.ok()) {
-      EXPECT_GT(result.number, highest_number_);
-      highest_number_ = result.number;
-    }
-  }
-
-  void Remove(const std::string& id) {
-    const auto result = Delete(*bank_, {id});
-    Note(id, std::nullopt, result.status.ok());
-  }
-
-  // An acknowledged change replaces what was possible before; another one may have happened or not.
-  void Note(const std::string& id, const Content& content, bool acknowledged) {
-    auto& possible = possible_[id];
-    if (possible.empty()) possible = {std::nullopt};
-    if (acknowledged) possible.clear();
-    possible.insert(content);
-  }
-
-  void CheckAfterRestart() {
-    CloseStore();
-    auto store =
-        BankStore::Open(options_, encoder_.get(), PosixFileSystem(), SystemClock(), &observer_);
-    ASSERT_TRUE(store.ok()) << store.status();
-    store_ = *std::move(store);
-    auto bank = store_->Get("a");
-    if (absl::IsNotFound(bank.status())) {
-      EXPECT_THAT(possible_, IsEmpty());
-      bank = store_->Create("a", {});
-    }
-    ASSERT_TRUE(bank.ok()) << bank.status();
-    bank_ = *bank;
-    ASSERT_TRUE(Settles(*bank_));
-    for (const auto& [id, possible] : possible_) {
-      const auto info = bank_->Get(id, true);
-      ASSERT_TRUE(info.ok() || absl::IsNotFound(info.status())) << info.status();
-      const Content content = info.ok() ? Content(info->text) : std::nullopt;
-      EXPECT_TRUE(possible.contains(content)) << id << ": " << content.value_or("(none)");
-      if (info.ok()) {
-        EXPECT_EQ(info->state, DocumentState::kActive);
-      }
-    }
-    ExpectServesExactlyWhatIsActive(*bank_);
-    const IngestResult more = Ingest(*bank_, "more", "text");
-    EXPECT_TRUE(more.status.ok()) << more.status;
-    EXPECT_GT(more.number, highest_number_);
-    const auto names = FilesIn(SegmentDirectory());
-    EXPECT_EQ(static_cast<int64_t>(names.size()), bank_->Stats().num_segments);
-  }
-
-  // Runs the trace once for every operation and lets `fails(index of the operation, n)` say which
-  // ones fail.
-  void ForEveryOperation(const absl::Status& failure, const std::function<bool(int, int)>& fails) {
-    options_.segment_interval = absl::ZeroDuration();
-    for (int n = 0;; ++n) {
-      std::atomic<int> index = 0;
-      FaultyFileSystem files(PosixFileSystem(), [&](const std::string&, const std::string&) {
-        return fails(index++, n) ? failure : absl::OkStatus();
-      });
-      StartOver(&files);
-      RunTrace();
-      CloseStore();
-      if (index <= n) {
-        EXPECT_GT(n, 80);
-        return;
-      }
-      CheckAfterRestart();
-      CloseStore();
-      if (HasFailure()) FAIL() << "operation " << n;
-    }
-  }
-
-  std::map<std::string, std::set<Content>> possible_;
-  uint32_t highest_number_ = 0;
-};
-
-TEST_F(FaultTraceTest, ProcessThatEndsAtAnyOperationLosesNothingAcknowledged) {
-  ForEveryOperation(absl::UnavailableError("the process has ended"),
-                    [](int index, int n) { return index >= n; });
-}
-
-TEST_F(FaultTraceTest, OneFailedOperationIsNeverAcknowledgedFalsely) {
-  ForEveryOperation(absl::UnavailableError("I/O error"),
-                    [](int index, int n) { return index == n; });
-}
-
-TEST_F(FaultTraceTest, DiskThatIsFullForOneOperationIsNeverAcknowledgedFalsely) {
-  ForEveryOperation(absl::ResourceExhaustedError("disk full"),
-                    [](int index, int n) { return index == n; });
 }
 
 }  // namespace
