@@ -101,6 +101,9 @@ class DirectoryBankStore : public BankStore {
     FileSystem* const files = environment_.files();
     MSA_RETURN_IF_ERROR(files->CreateDirectories(banks_directory_));
     MSA_RETURN_IF_ERROR(files->SyncDirectory(environment_.options.data_dir));
+    // A killed process may have renamed a bank and not synced that: it would go, or come back in
+    // parts.
+    MSA_RETURN_IF_ERROR(files->SyncDirectory(banks_directory_));
     MSA_ASSIGN_OR_RETURN(const auto names, files->List(banks_directory_));
     for (const std::string& name : names) {
       const std::string directory = DirectoryOf(name);
@@ -269,9 +272,10 @@ class DirectoryBankStore : public BankStore {
       MSA_RETURN_IF_ERROR(bank->MoveToBeRemoved(removed));
     } else {
       MSA_RETURN_IF_ERROR(files->Rename(DirectoryOf(name), removed));
-      files->RemoveDirectoryTree(removed).IgnoreError();
     }
-    return files->SyncDirectory(banks_directory_);
+    MSA_RETURN_IF_ERROR(files->SyncDirectory(banks_directory_));
+    if (bank == nullptr) files->RemoveDirectoryTree(removed).IgnoreError();
+    return absl::OkStatus();
   }
 
   static absl::Status CheckRemovable(const std::string& name, const Entry& entry, bool force) {
