@@ -3,6 +3,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "engine/memory/catalog/catalog_schema.h"
+#include "engine/memory/catalog/log_check.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
@@ -122,6 +123,7 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const CatalogVfs& vfs,
   if (!vfs.file_system()->Exists(path)) {
     return absl::NotFoundError(absl::StrCat(path, " does not exist"));
   }
+  MSA_RETURN_IF_ERROR(CheckLog(vfs.file_system(), path + "-wal"));
   MSA_ASSIGN_OR_RETURN(auto writer, SqliteConnection::Open(vfs, path, /*create=*/false));
   auto settings = ReadSettings(writer.get());
   if (!settings.ok()) return kernels::Prefixed(settings.status(), path);
