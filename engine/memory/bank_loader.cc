@@ -21,6 +21,7 @@ bool IsDamage(const absl::Status& status) {
 }  // namespace
 
 absl::Status BankLoader::Load() {
+  if (!parts_->catalog->repaired().ok()) Report(parts_->catalog->repaired());
   MSA_ASSIGN_OR_RETURN(const std::vector<SegmentRow> rows, parts_->catalog->Segments());
   for (const SegmentRow& row : rows) {
     segment_index_[row.id] = segments_.size();

@@ -53,11 +53,14 @@ class Catalog {
   // A new database at `path`; NOT synced into its directory. It is closed again: Open it.
   static absl::Status Create(const CatalogVfs& vfs, const std::string& path,
                              const CatalogSettings& settings);
-  // FAILED_PRECONDITION (UNKNOWN_FORMAT_VERSION) names the version, NOT_FOUND where there is none.
+  // FAILED_PRECONDITION (UNKNOWN_FORMAT_VERSION) names the version, NOT_FOUND where there is none,
+  // DATA_LOSS where the log or the pages are damaged.
   static absl::StatusOr<std::unique_ptr<Catalog>> Open(const CatalogVfs& vfs,
                                                        const std::string& path);
 
   const CatalogSettings& settings() const { return settings_; }  // as opened
+  // DATA_LOSS where something was wrong that has been put right.
+  const absl::Status& repaired() const { return repaired_; }
 
   // ---- the writing thread
   absl::Status Begin();
@@ -97,6 +100,7 @@ class Catalog {
   Catalog(std::unique_ptr<SqliteConnection> writer, std::unique_ptr<SqliteConnection> reader);
 
   CatalogSettings settings_;
+  absl::Status repaired_;
   const std::unique_ptr<SqliteConnection> writer_;
   mutable std::mutex reader_mutex_;
   const std::unique_ptr<SqliteConnection> reader_;  // under reader_mutex_
