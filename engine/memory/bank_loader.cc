@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/memory/segment_commit.h"
 #include "engine/memory/segments/segment_format.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
@@ -114,6 +115,14 @@ absl::Status BankLoader::OpenSegments() {
     auto reader = parts_->OpenSegment(segment.row.id);
     if (reader.ok()) {
       segment.reader = *std::move(reader);
+      const SegmentRow verified = RowOf(*segment.reader);
+      if (segment.row != verified) {
+        Report(kernels::Refusal(absl::StatusCode::kDataLoss,
+                                absl::StrCat("catalog, segment ", segment.row.id,
+                                             ": the row is damaged; what the file says counts"),
+                                "CATALOG_DAMAGED"));
+        segment.row = verified;
+      }
     } else if (IsDamage(reader.status())) {
       parts_->observer->ChecksumFailed();
       Report(reader.status());

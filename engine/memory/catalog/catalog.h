@@ -42,6 +42,7 @@ struct SegmentRow {
   int64_t num_documents = 0;
   int64_t num_chunks = 0;
   int64_t file_bytes = 0;
+  friend bool operator==(const SegmentRow&, const SegmentRow&) = default;
 };
 
 // A bank's SQLite database, the only source of truth; docs/memory_bank_format.md has the schema.
