@@ -39,6 +39,9 @@ absl::Status BankDirectories::Recover() {
   }
   MSA_RETURN_IF_ERROR(files()->CreateDirectories(banks_));
   MSA_RETURN_IF_ERROR(files()->SyncDirectory(data_dir_));
+  // A killed process may have renamed a bank and not synced that: it would go, or come back in
+  // parts.
+  MSA_RETURN_IF_ERROR(SyncParent());
   MSA_ASSIGN_OR_RETURN(const auto names, files()->List(banks_));
   for (absl::string_view name : names) {
     if (absl::ConsumePrefix(&name, kReplacedPrefix))

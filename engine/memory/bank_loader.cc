@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/memory/segment_commit.h"
 #include "engine/memory/segments/segment_format.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
@@ -21,6 +22,7 @@ bool IsDamage(const absl::Status& status) {
 }  // namespace
 
 absl::Status BankLoader::Load() {
+  if (!parts_->catalog->repaired().ok()) Report(parts_->catalog->repaired());
   MSA_ASSIGN_OR_RETURN(const std::vector<SegmentRow> rows, parts_->catalog->Segments());
   for (const SegmentRow& row : rows) {
     segment_index_[row.id] = segments_.size();
@@ -107,6 +109,14 @@ absl::Status BankLoader::OpenSegments() {
     auto reader = parts_->OpenSegment(segment.row.id);
     if (reader.ok()) {
       segment.reader = *std::move(reader);
+      const SegmentRow verified = RowOf(*segment.reader);
+      if (segment.row != verified) {
+        Report(kernels::Refusal(absl::StatusCode::kDataLoss,
+                                absl::StrCat("catalog, segment ", segment.row.id,
+                                             ": the row is damaged; what the file says counts"),
+                                "CATALOG_DAMAGED"));
+        segment.row = verified;
+      }
     } else if (IsDamage(reader.status())) {
       parts_->observer->ChecksumFailed();
       Report(reader.status());

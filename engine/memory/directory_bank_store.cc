@@ -242,9 +242,10 @@ absl::Status DirectoryBankStore::RemoveBank(const std::string& name, MemoryBank*
     MSA_RETURN_IF_ERROR(bank->MoveToBeRemoved(removed));
   } else {
     MSA_RETURN_IF_ERROR(files->Rename(directories_.PathOf(name), removed));
-    files->RemoveDirectoryTree(removed).IgnoreError();
   }
-  return directories_.SyncParent();
+  MSA_RETURN_IF_ERROR(directories_.SyncParent());
+  if (bank == nullptr) files->RemoveDirectoryTree(removed).IgnoreError();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<BackupInfo> DirectoryBankStore::Backup(const std::string& bank,

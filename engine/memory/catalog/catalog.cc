@@ -3,6 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/memory/catalog/catalog_schema.h"
+#include "engine/memory/catalog/log_check.h"
+#include "engine/memory/catalog/structure_check.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
@@ -57,14 +60,19 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const CatalogVfs& vfs,
   if (!vfs.file_system()->Exists(path)) {
     return absl::NotFoundError(absl::StrCat(path, " does not exist"));
   }
+  MSA_RETURN_IF_ERROR(CheckLog(vfs.file_system(), path + "-wal"));
   MSA_ASSIGN_OR_RETURN(auto writer, SqliteConnection::Open(vfs, path, /*create=*/false));
   auto settings = OpenSchema(writer.get());
   if (!settings.ok()) return kernels::Prefixed(settings.status(), path);
+  absl::Status repaired;
+  const absl::Status structure = RepairStructure(writer.get(), &repaired);
+  if (!structure.ok()) return kernels::Prefixed(structure, path);
   MSA_RETURN_IF_ERROR(SyncRecovered(writer.get()));
   MSA_ASSIGN_OR_RETURN(auto reader, SqliteConnection::Open(vfs, path, /*create=*/false));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(writer), std::move(reader)));
   catalog->settings_ = *std::move(settings);
   catalog->committed_ = catalog->settings_;
+  if (!repaired.ok()) catalog->repaired_ = kernels::Prefixed(repaired, path);
   return catalog;
 }
 

@@ -27,9 +27,12 @@ class Catalog : public CatalogReader {
   static absl::Status Create(const CatalogVfs& vfs, const std::string& path,
                              const CatalogSettings& settings);
   // Brings a database of an earlier version to this one. FAILED_PRECONDITION
-  // (UNKNOWN_FORMAT_VERSION) names the version, NOT_FOUND where there is none.
+  // (UNKNOWN_FORMAT_VERSION) names the version, NOT_FOUND where there is none, DATA_LOSS where the
+  // log or the pages are damaged.
   static absl::StatusOr<std::unique_ptr<Catalog>> Open(const CatalogVfs& vfs,
                                                        const std::string& path);
+  // DATA_LOSS where something was wrong that has been put right.
+  const absl::Status& repaired() const { return repaired_; }
 
   // ---- the writing thread
   const CatalogSettings& settings() const { return settings_; }  // with what is not committed yet
@@ -61,6 +64,7 @@ class Catalog : public CatalogReader {
 
   CatalogSettings settings_;
   CatalogSettings committed_;
+  absl::Status repaired_;
   mutable std::mutex reader_mutex_;
   const CatalogReader reader_;  // under reader_mutex_
 };

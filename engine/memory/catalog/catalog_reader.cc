@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "engine/memory/catalog/structure_check.h"
 #include "engine/memory/documents/document_rules.h"
 #include "kernels/core/status_macros.h"
 
@@ -25,7 +26,6 @@ constexpr int64_t kMaxRowsOfPage = 10'000;
 constexpr char kCount[] = "SELECT count(DISTINCT id) FROM documents WHERE state != 3";
 constexpr char kBegin[] = "BEGIN";
 constexpr char kCommit[] = "COMMIT";
-constexpr char kCheckStructure[] = "PRAGMA integrity_check";
 constexpr char kCopy[] = "VACUUM INTO ?1";
 
 absl::StatusOr<std::vector<DocumentRow>> ReadRows(SqliteStatement statement) {
@@ -190,15 +190,7 @@ absl::StatusOr<std::vector<DocumentInfo>> CatalogReader::ReadAt(absl::Span<const
 }
 
 absl::StatusOr<std::vector<std::string>> CatalogReader::CheckStructure() const {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection_->Prepare(kCheckStructure));
-  std::vector<std::string> problems;
-  while (true) {
-    MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
-    if (!has_row) return problems;
-    if (std::string problem = statement.Text(0); problem != "ok") {
-      problems.push_back(std::move(problem));
-    }
-  }
+  return FindStructureProblems(connection());
 }
 
 absl::Status CatalogReader::CopyTo(const std::string& path) const {

@@ -25,6 +25,7 @@ struct SegmentRow {
   int64_t num_documents = 0;
   int64_t num_chunks = 0;
   int64_t file_bytes = 0;
+  friend bool operator==(const SegmentRow&, const SegmentRow&) = default;
 };
 
 // What can be read of a catalog over one connection. Rows and texts are verified against their

@@ -16,15 +16,19 @@ std::string ParentOf(const std::string& path) {
 }  // namespace
 
 absl::Status MakeDirectoriesDurably(FileSystem* files, const std::string& path) {
-  std::vector<std::string> parents = {ParentOf(path)};
-  while (ParentOf(parents.back()) != parents.back() && !files->Exists(parents.back())) {
-    parents.push_back(ParentOf(parents.back()));
+  struct Directory {
+    std::string parent;
+    bool is_new = false;
+  };
+  std::vector<Directory> directories;
+  for (std::string made = path; ParentOf(made) != made; made = ParentOf(made)) {
+    directories.push_back({ParentOf(made), !files->Exists(made)});
   }
   MSA_RETURN_IF_ERROR(files->CreateDirectories(path));
-  for (const std::string& parent : parents) {
-    const absl::Status synced = files->SyncDirectory(parent);
-    // Not everybody may read the directory above his own.
-    if (!absl::IsFailedPrecondition(synced)) MSA_RETURN_IF_ERROR(synced);
+  for (const Directory& directory : directories) {
+    const absl::Status synced = files->SyncDirectory(directory.parent);
+    // What is far above may belong to others, who let nobody read it.
+    if (directory.is_new) MSA_RETURN_IF_ERROR(synced);
   }
   return absl::OkStatus();
 }

@@ -7,8 +7,8 @@
 
 namespace msa::engine {
 
-// Makes a directory and all above it that are not there, and syncs the entries of those; its own
-// also where it is there, since who made it may have been killed before.
+// Makes a directory and all above it, and syncs their entries; those that are there already too,
+// since who made them may have been killed before that.
 absl::Status MakeDirectoriesDurably(FileSystem* files, const std::string& path);
 
 }  // namespace msa::engine

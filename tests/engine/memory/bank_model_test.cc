@@ -1,19 +1,26 @@
 #include <algorithm>
 #include <deque>
+#include <iostream>
+#include <limits>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "tests/engine/memory/bank_fixture.h"
+#include "tests/engine/memory/crash_fixture.h"
+#include "tests/engine/memory/long_form.h"
 
 namespace msa::engine {
 namespace {
 
-// Random operations on a bank and on a map in memory, which must always tell the same.
-class BankModelTest : public BankTest {
+// Random operations on a bank and on a map in memory, which must always tell the same. 8,000 of
+// them; MSA_LONG_TESTS=1: a million.
+class BankModelTest : public CrashTest {
  protected:
+  ~BankModelTest() override { CloseStore(); }
+
   struct Document {
     std::string text;
     Metadata metadata;
@@ -168,11 +175,37 @@ class BankModelTest : public BankTest {
     EXPECT_EQ(stats.num_tokens, tokens);
     EXPECT_EQ(stats.text_bytes, text_bytes);
     EXPECT_GE(stats.reserved_tokens, tokens);
-    EXPECT_EQ(stats.shard_documents[0] + stats.shard_documents[1], stats.num_documents);
-    EXPECT_EQ(stats.shard_chunks[0] + stats.shard_chunks[1], stats.num_chunks);
+    const auto sum = [](const std::vector<int64_t>& counts) {
+      return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+    };
+    EXPECT_EQ(sum(stats.shard_documents), stats.num_documents);
+    EXPECT_EQ(sum(stats.shard_chunks), stats.num_chunks);
     ExpectServesExactlyWhatIsActive(*bank_);
   }
 
+  // The server stops, is killed, or the power goes; it comes back with any number of shards.
+  void Restart() {
+    queries_.clear();
+    options_.num_shards = 1 + Random(4);
+    const int way = Random(9);
+    num_restarts_[way] += 1;
+    if (way == 8) {
+      CloseStore();
+    } else if (way == 7) {
+      Kill(files_.get());
+    } else {
+      const PowerLoss loss = {static_cast<PowerLoss::Way>(way), Random(2) == 0 ? 512u : 4096u,
+                              random_()};
+      const DiskImage image = files_->AfterPowerLoss(loss);
+      Kill(files_.get());
+      files_ = std::make_unique<SimulatedFileSystem>(image);
+    }
+    ASSERT_TRUE(TryOpen(files_.get()));
+    CompareLists();
+  }
+
+  std::unique_ptr<SimulatedFileSystem> files_ = std::make_unique<SimulatedFileSystem>();
+  std::map<int, int> num_restarts_;  // by way
   std::mt19937 random_;
   std::map<std::string, Document> model_;
   std::deque<Query> queries_;
@@ -185,12 +218,11 @@ class CompactedBankModelTest : public BankModelTest, public ::testing::WithParam
 TEST_P(CompactedBankModelTest, RandomOperationsGiveWhatAMapGives) {
   const bool compacts = GetParam();
   options_.segment_interval = absl::Milliseconds(1);
-  if (compacts) {
-    options_.compaction_share = 0.25;
-    options_.compaction_merge = 4;
-  }
-  MakeBank();
-  for (int step = 0; step < 4000; ++step) {
+  options_.compaction_share = compacts ? 0.25 : 2;
+  options_.compaction_merge = compacts ? 4 : std::numeric_limits<int64_t>::max();
+  ASSERT_TRUE(TryOpen(files_.get()));
+  const int num_steps = IsLongForm() ? 500'000 : 4000;
+  for (int step = 0; step < num_steps; ++step) {
     const int what = Random(100);
     if (what < 65) {
       PutRandomDocument();
@@ -209,13 +241,18 @@ TEST_P(CompactedBankModelTest, RandomOperationsGiveWhatAMapGives) {
     } else {
       CompareStats();
       if (Random(2) == 0) {
-        queries_.clear();
-        Reopen();
-        CompareLists();
+        Restart();
       }
     }
     if (HasFailure()) FAIL() << "step " << step;
   }
+  std::cout << "operations " << num_steps << ", differences 0; stopped " << num_restarts_[8]
+            << ", killed " << num_restarts_[7] << ", without power "
+            << std::accumulate(num_restarts_.begin(), num_restarts_.end(), 0,
+                               [](int count, const auto& way) {
+                                 return count + (way.first < 7 ? way.second : 0);
+                               })
+            << " times\n";
 }
 
 INSTANTIATE_TEST_SUITE_P(Compacts, CompactedBankModelTest, ::testing::Bool());
