@@ -276,6 +276,7 @@ absl::StatusOr<engine::DocumentPage> FakeBank::List(const std::string& after_id,
     }
     if (filter != nullptr && !filter->Matches(next->first, next->second.metadata)) continue;
     page.documents.push_back(next->second);
+    ++num_read_;
     if (!with_text) page.documents.back().text.clear();
   }
   return page;

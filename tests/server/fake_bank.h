@@ -31,6 +31,7 @@ class FakeBank : public engine::Bank {
   void ReleaseAll();  // and stops holding
   size_t num_held() const;
   std::vector<std::string> accepted_ids() const;  // in the order of Ingest
+  int64_t num_read() const { return num_read_; }  // documents that List gave
   // ---- set before use
   std::function<absl::Status(const engine::DocumentInput&)> check;  // refuses documents
   std::function<absl::Status(const engine::DocumentInput&)>
@@ -76,6 +77,7 @@ class FakeBank : public engine::Bank {
   std::deque<absl::AnyInvocable<void()>> answers_;
   uint32_t next_number_ = 1;
   uint64_t revision_ = 0;
+  mutable std::atomic<int64_t> num_read_{0};
   size_t release_ = 0;
   bool holding_ = false;
   bool stopping_ = false;

@@ -168,7 +168,8 @@ TEST_F(JobCallTest, DamagesAreSentUpToABoundAndCounted) {
   bank().verify =
       [](engine::JobMonitor*,
          engine::Bank::OnDamage on_damage) -> absl::StatusOr<engine::Bank::VerifyResult> {
-    for (int i = 0; i < 5000; ++i) on_damage({.file = absl::StrCat(i), .document_id = "", .message = ""});
+    for (int i = 0; i < 5000; ++i)
+      on_damage({.file = absl::StrCat(i), .document_id = "", .message = ""});
     return engine::Bank::VerifyResult{.num_damages = 5000};
   };
   const auto outcome = Verify();
