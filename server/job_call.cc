@@ -47,9 +47,10 @@ void JobCall::Admit(Admission admission) {
   const bool posted =
       service_.jobs->Post([call = shared_from_this(), job = *std::move(job)]() mutable {
         // It may have waited for hours.
-        const absl::Status ready = call->service_.state->CheckReady();
-        if (call->IsCancelled() || !ready.ok()) {
-          call->End(ready);
+        absl::Status go = call->service_.state->CheckReady();
+        if (go.ok() && call->IsCancelled()) go = absl::CancelledError("before the job began");
+        if (!go.ok()) {
+          call->End(go);
           return;
         }
         call->End(job(call.get()));

@@ -71,6 +71,7 @@ class JobCallTest : public ServerFixture {
   void VerifyByHand() {
     bank().verify = [this](engine::JobMonitor* monitor,
                            engine::Bank::OnDamage) -> absl::StatusOr<engine::Bank::VerifyResult> {
+      ++num_begun_;
       ++num_running_;
       while (!monitor->IsCancelled() && !may_end_) absl::SleepFor(absl::Milliseconds(1));
       --num_running_;
@@ -85,7 +86,7 @@ class JobCallTest : public ServerFixture {
     });
   }
 
-  std::atomic<int> num_running_{0};
+  std::atomic<int> num_begun_{0}, num_running_{0};
   std::atomic<bool> may_end_{false};
 };
 
@@ -239,7 +240,7 @@ TEST_F(JobCallTest, CancellingTheCallEndsTheJob) {
 
 TEST_F(JobCallTest, JobsWaitForAThreadAndTooManyAreRefused) {
   VerifyByHand();
-  constexpr size_t kRunning = 2, kWaiting = 16;
+  constexpr size_t kRunning = 2, kWaiting = 16, kTooMany = 10;
   std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
   std::vector<std::unique_ptr<grpc::ClientReader<v1::VerifyBankResponse>>> readers;
   const auto start = [&] {
@@ -248,16 +249,13 @@ TEST_F(JobCallTest, JobsWaitForAThreadAndTooManyAreRefused) {
   };
   for (size_t i = 0; i < kRunning; ++i) start();
   ASSERT_TRUE(WaitUntil([&] { return num_running_ == kRunning; }));
-  for (size_t i = 0; i < kWaiting; ++i) start();
-  CallError refused;
+  for (size_t i = 0; i < kWaiting + kTooMany; ++i) start();
   ASSERT_TRUE(WaitUntil([&] {
-    grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
-    refused = ErrorOf(admin().VerifyBank(&context, VerifyRequest())->Finish());
-    return refused.code == grpc::StatusCode::RESOURCE_EXHAUSTED;
+    return server().MetricsText().find(absl::StrCat(
+               "msa_grpc_requests_total{code=\"RESOURCE_EXHAUSTED\",method=\"AdminService/"
+               "VerifyBank\"} ",
+               kTooMany)) != std::string::npos;
   }));
-  EXPECT_EQ(refused.reason, "TOO_MANY_CALLS");
-  EXPECT_GT(refused.retry_seconds, 0);
   EXPECT_EQ(num_running_, kRunning);
   // What is wrong with a request is said at once all the same, and other calls go on.
   EXPECT_EQ(Compact("absent").error.reason, "BANK_NOT_FOUND");
@@ -267,9 +265,34 @@ TEST_F(JobCallTest, JobsWaitForAThreadAndTooManyAreRefused) {
   for (const auto& reader : readers) {
     v1::VerifyBankResponse event;
     while (reader->Read(&event)) num_done += event.has_result() ? 1 : 0;
-    reader->Finish();
+    const CallError error = ErrorOf(reader->Finish());
+    if (error.code == grpc::StatusCode::OK) continue;
+    EXPECT_EQ(error.reason, "TOO_MANY_CALLS");
+    EXPECT_GT(error.retry_seconds, 0);
   }
   EXPECT_EQ(num_done, kRunning + kWaiting);
+}
+
+TEST_F(JobCallTest, AJobThatIsCancelledWhileItWaitsNeverRuns) {
+  VerifyByHand();
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::VerifyBankResponse>>> readers;
+  for (int i = 0; i < 3; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    readers.push_back(admin().VerifyBank(contexts.back().get(), VerifyRequest()));
+    ASSERT_TRUE(WaitUntil([&] { return num_running_ == std::min(i + 1, 2); }));
+  }
+  contexts[2]->TryCancel();
+  EXPECT_EQ(readers[2]->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  may_end_ = true;
+  v1::VerifyBankResponse event;
+  for (size_t i = 0; i < 2; ++i) {
+    while (readers[i]->Read(&event)) {
+    }
+    EXPECT_TRUE(readers[i]->Finish().ok());
+  }
+  EXPECT_TRUE(NoStreamIsOpen("AdminService/VerifyBank"));
+  EXPECT_EQ(num_begun_, 2);
 }
 
 TEST_F(JobCallTest, BackupsAreMadeListedRestoredAndDeleted) {
