@@ -2,126 +2,149 @@
 
 #include <string>
 
-#include "engine/memory/bank_store.h"
+#include "kernels/core/error_detail.h"
 #include "kernels/core/status_macros.h"
-#include "server/engine_collector.h"
+#include "server/job_call.h"
+#include "server/job_conversion.h"
 #include "server/memory_conversion.h"
-#include "server/process_collector.h"
 #include "server/request_validation.h"
+#include "server/server_info.h"
 #include "server/unary_call.h"
-#include "server/version.h"
+#include "server/watched_compaction.h"
 
 namespace msa::server {
 namespace {
 
-v1::ServerState ToProto(ServingState state) {
-  switch (state) {
-    case ServingState::kReady:
-      return v1::SERVER_STATE_READY;
-    case ServingState::kDraining:
-      return v1::SERVER_STATE_DRAINING;
-    case ServingState::kUnhealthy:
-      return v1::SERVER_STATE_UNHEALTHY;
-  }
-  return v1::SERVER_STATE_UNSPECIFIED;
-}
-
-void FillModel(const engine::EngineInfo& info, v1::ModelInfo* out) {
-  const engine::ModelConfig& model = info.model;
-  out->set_name(model.name);
-  out->set_fingerprint(info.model_fingerprint);
-  out->set_hidden_size(model.hidden_size);
-  out->set_layers(model.num_layers);
-  out->set_query_heads(model.num_query_heads);
-  out->set_kv_heads(model.num_kv_heads);
-  out->set_head_dim(model.head_dim);
-  out->set_ffn_size(model.ffn_size);
-  out->set_vocab_size(model.vocab_size);
-  out->set_max_positions(model.max_positions);
-  for (const int64_t layer : model.msa_layers) out->add_msa_layers(static_cast<int32_t>(layer));
-  out->set_tokens_per_chunk(model.tokens_per_chunk);
-  out->set_doc_top_k(model.doc_top_k);
-}
-
-void FillLimits(const engine::EngineInfo& info, const ServerOptions::Limits& limits,
-                v1::ServerLimits* out) {
-  out->set_max_document_bytes(limits.max_document_bytes);
-  out->set_max_document_tokens(info.max_document_tokens);
-  out->set_max_metadata_bytes(engine::BankStoreOptions{}.max_metadata_bytes);
-  out->set_max_question_bytes(limits.max_question_bytes);
-  out->set_max_question_tokens(info.max_question_tokens);
-  out->set_max_rounds(static_cast<int32_t>(limits.max_rounds));
-  out->set_max_citations(static_cast<int32_t>(limits.max_citations));
-  out->set_max_retrieval_tokens(static_cast<int32_t>(limits.max_retrieval_tokens));
-  out->set_max_answer_tokens(static_cast<int32_t>(limits.max_answer_tokens));
-  out->set_max_expansion_bytes(limits.max_expansion_bytes);
-  out->set_max_in_flight_documents(limits.max_in_flight_documents);
-  out->set_max_in_flight_bytes(limits.max_in_flight_bytes);
-  out->set_max_running(info.options.max_running);
-  out->set_max_queued_requests(info.options.max_queued_requests);
-  out->set_max_page_size(kMaxPageSize);
-  out->set_max_document_ids(kMaxDocumentIds);
-  out->set_max_filter_bytes(engine::kMaxFilterBytes);
-}
-
-void FillMemory(const engine::MemoryUsage& usage, v1::ServerMemory* out) {
-  out->set_weights_bytes(usage.weights);
-  out->set_router_key_bytes(usage.router_keys);
-  out->set_kv_page_bytes(usage.kv_pages);
-  out->set_kv_page_limit_bytes(usage.kv_pages_limit);
-  out->set_activation_bytes(usage.activations);
-  out->set_resident_bytes(ResidentBytes());
+absl::Status CheckBackups(const ServiceContext& service) {
+  if (!service.engine->info().options.backup_dir.empty()) return absl::OkStatus();
+  return kernels::WithDetail(
+      absl::FailedPreconditionError(
+          "this server keeps no backups: it was started without --backup-dir"),
+      {.reason = "NO_BACKUP_DIRECTORY", .field = "", .metadata = {}, .retry_after = {}});
 }
 
 }  // namespace
 
-grpc::ServerUnaryReactor* AdminService::GetServerInfo(grpc::CallbackServerContext* context,
-                                                      const grpc::ByteBuffer* in,
-                                                      grpc::ByteBuffer* out) {
+grpc::ServerUnaryReactor* AdminService::GetServerInfo(Context* context, const Bytes* in,
+                                                      Bytes* out) {
   return RunUnary<v1::GetServerInfoRequest, v1::GetServerInfoResponse>(
       service_, RpcMethod::kGetServerInfo, context, in, out,
       [this](const v1::GetServerInfoRequest&, v1::GetServerInfoResponse* response) {
-        const engine::EngineInfo& info = service_.engine->info();
-        response->set_version(std::string(Version()));
-        response->set_state(ToProto(service_.state->get()));
-        server::ToProto(service_.state->uptime(), response->mutable_uptime());
-        FillModel(info, response->mutable_model());
-        FillLimits(info, service_.limits, response->mutable_limits());
-        const BankTotals totals = SumBanks(*service_.engine);
-        for (int i = 0; i < info.num_shards; ++i) {
-          v1::ShardInfo* shard = response->add_shards();
-          shard->set_shard(i);
-          shard->set_device(info.device);
-          shard->set_documents(totals.sum.shard_documents[static_cast<size_t>(i)]);
-          shard->set_chunks(totals.sum.shard_chunks[static_cast<size_t>(i)]);
-        }
-        response->set_instruction_set(info.instruction_set);
-        response->set_compute_dtype(info.compute_dtype);
-        response->set_bank_dtype(info.bank_dtype);
-        response->set_threads(info.num_threads);
-        FillMemory(service_.engine->memory_usage(), response->mutable_memory());
+        *response = DescribeServer(service_);
         return absl::OkStatus();
       });
 }
 
-grpc::ServerUnaryReactor* AdminService::CompactBank(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* in,
-                                                    grpc::ByteBuffer* out) {
-  return RunDeferredUnary<v1::CompactBankRequest, v1::CompactBankResponse>(
-      service_, RpcMethod::kCompactBank, context, in, out,
-      [this](const v1::CompactBankRequest& request, auto reply) -> absl::Status {
-        MSA_RETURN_IF_ERROR(service_.state->CheckReady());
+grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::CompactBank(Context* context,
+                                                                      const Bytes* in) {
+  using Job = JobOf<v1::CompactBankResponse>;
+  return RunJob<v1::CompactBankRequest, v1::CompactBankResponse>(
+      service_, RpcMethod::kCompactBank, context, in,
+      [this](const v1::CompactBankRequest& request) -> absl::StatusOr<Job> {
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
-        MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->banks().Get(request.bank()));
-        bank->Compact([reply](const engine::Bank::CompactResult& result) {
-          v1::CompactBankResponse response;
-          response.set_dropped_documents(result.num_dropped);
-          response.set_freed_bytes(result.freed_bytes);
-          response.set_segments(result.num_segments);
-          response.set_pinned_documents(result.num_pinned);
-          reply(result.status, response);
-        });
+        MSA_ASSIGN_OR_RETURN(auto bank, service_.engine->banks().Get(request.bank()));
+        return [bank](JobCall* call, v1::CompactBankResponse* last) -> absl::Status {
+          MSA_ASSIGN_OR_RETURN(const auto result, CompactAndWatch(bank, call));
+          ToProto(result, last->mutable_result());
+          return absl::OkStatus();
+        };
+      });
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::VerifyBank(Context* context,
+                                                                     const Bytes* in) {
+  using Job = JobOf<v1::VerifyBankResponse>;
+  return RunJob<v1::VerifyBankRequest, v1::VerifyBankResponse>(
+      service_, RpcMethod::kVerifyBank, context, in,
+      [this](const v1::VerifyBankRequest& request) -> absl::StatusOr<Job> {
+        MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
+        MSA_ASSIGN_OR_RETURN(auto bank, service_.engine->banks().Get(request.bank()));
+        return [bank](JobCall* call, v1::VerifyBankResponse* last) -> absl::Status {
+          const auto on_damage = [call](const engine::Damage& damage) {
+            v1::VerifyBankResponse response;
+            ToProto(damage, response.mutable_damage());
+            call->Report(response);
+          };
+          MSA_ASSIGN_OR_RETURN(const auto result, bank->Verify(call, on_damage));
+          ToProto(result, last->mutable_result());
+          return absl::OkStatus();
+        };
+      });
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::BackupBank(Context* context,
+                                                                     const Bytes* in) {
+  using Job = JobOf<v1::BackupBankResponse>;
+  return RunJob<v1::BackupBankRequest, v1::BackupBankResponse>(
+      service_, RpcMethod::kBackupBank, context, in,
+      [this](const v1::BackupBankRequest& request) -> absl::StatusOr<Job> {
+        MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
+        MSA_RETURN_IF_ERROR(CheckNotEmpty("backup", request.backup()));
+        MSA_RETURN_IF_ERROR(CheckBackups(service_));
+        return [this, request](JobCall* call, v1::BackupBankResponse* last) -> absl::Status {
+          MSA_ASSIGN_OR_RETURN(
+              const engine::BackupInfo info,
+              service_.engine->banks().Backup(request.bank(), request.backup(), call));
+          ToProto(info, last->mutable_result());
+          return absl::OkStatus();
+        };
+      });
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::RestoreBank(Context* context,
+                                                                      const Bytes* in) {
+  using Job = JobOf<v1::RestoreBankResponse>;
+  return RunJob<v1::RestoreBankRequest, v1::RestoreBankResponse>(
+      service_, RpcMethod::kRestoreBank, context, in,
+      [this](const v1::RestoreBankRequest& request) -> absl::StatusOr<Job> {
+        MSA_RETURN_IF_ERROR(CheckNotEmpty("backup", request.backup()));
+        MSA_RETURN_IF_ERROR(CheckBackups(service_));
+        return [this, request](JobCall* call, v1::RestoreBankResponse* last) -> absl::Status {
+          MSA_ASSIGN_OR_RETURN(
+              const engine::BankInfo info,
+              service_.engine->banks().Restore(request.backup(), request.bank(), call));
+          ToProto(info, last->mutable_result());
+          return absl::OkStatus();
+        };
+      });
+}
+
+grpc::ServerUnaryReactor* AdminService::ListBackups(Context* context, const Bytes* in, Bytes* out) {
+  return RunUnary<v1::ListBackupsRequest, v1::ListBackupsResponse>(
+      service_, RpcMethod::kListBackups, context, in, out,
+      [this](const v1::ListBackupsRequest&, v1::ListBackupsResponse* response) -> absl::Status {
+        MSA_RETURN_IF_ERROR(CheckBackups(service_));
+        MSA_ASSIGN_OR_RETURN(const auto backups, service_.engine->banks().Backups());
+        for (const engine::BackupInfo& info : backups) ToProto(info, response->add_backups());
         return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* AdminService::DeleteBackup(Context* context, const Bytes* in,
+                                                     Bytes* out) {
+  return RunUnary<v1::DeleteBackupRequest, v1::DeleteBackupResponse>(
+      service_, RpcMethod::kDeleteBackup, context, in, out,
+      [this](const v1::DeleteBackupRequest& request, v1::DeleteBackupResponse*) -> absl::Status {
+        MSA_RETURN_IF_ERROR(service_.state->CheckReady());
+        MSA_RETURN_IF_ERROR(CheckNotEmpty("backup", request.backup()));
+        MSA_RETURN_IF_ERROR(CheckBackups(service_));
+        return service_.engine->banks().DeleteBackup(request.backup());
+      });
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::ReencodeBank(Context* context,
+                                                                       const Bytes* in) {
+  using Job = JobOf<v1::ReencodeBankResponse>;
+  return RunJob<v1::ReencodeBankRequest, v1::ReencodeBankResponse>(
+      service_, RpcMethod::kReencodeBank, context, in,
+      [this](const v1::ReencodeBankRequest& request) -> absl::StatusOr<Job> {
+        MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
+        return [this, request](JobCall* call, v1::ReencodeBankResponse* last) -> absl::Status {
+          MSA_ASSIGN_OR_RETURN(const engine::BankInfo info,
+                               service_.engine->banks().Reencode(request.bank(), call));
+          ToProto(info, last->mutable_result());
+          return absl::OkStatus();
+        };
       });
 }
 

@@ -37,7 +37,7 @@ prometheus::MetricFamily ModelFamily(const engine::EngineInfo& info) {
 
 }  // namespace
 
-BankTotals SumBanks(const engine::Engine& engine) {
+BankTotals SumBanks(engine::Engine& engine) {
   BankTotals totals;
   const auto num_shards = static_cast<size_t>(std::max(engine.info().num_shards, 0));
   totals.sum.shard_documents.resize(num_shards);

@@ -15,18 +15,18 @@ struct BankTotals {
   int64_t num_banks = 0;
   engine::BankStats sum;  // shard_documents and shard_chunks have one entry per shard
 };
-BankTotals SumBanks(const engine::Engine& engine);
+BankTotals SumBanks(engine::Engine& engine);
 
 // What the engine holds at the moment of a scrape. `engine` and `state` must outlive it.
 // Thread-safe.
 class EngineCollector : public prometheus::Collectable {
  public:
-  EngineCollector(const engine::Engine* engine, const ServerState* state)
+  EngineCollector(engine::Engine* engine, const ServerState* state)
       : engine_(engine), state_(state) {}
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  const engine::Engine* engine_;
+  engine::Engine* const engine_;
   const ServerState* state_;
 };
 

@@ -67,12 +67,18 @@ GenerateCall::GenerateCall(const ServiceContext& service, grpc::CallbackServerCo
   service_.metrics->StreamOpened(RpcMethod::kGenerate);
 }
 
+engine::QueryLimits GenerateCall::DefaultsOf(const std::string& bank) const {
+  const auto found = service_.engine->banks().Get(bank);
+  if (!found.ok()) return {};  // the engine refuses the question, with the reason
+  return (*found)->Info().settings.default_limits;
+}
+
 absl::StatusOr<std::unique_ptr<engine::GenerateStream>> GenerateCall::Admit() {
   v1::GenerateRequest request;
   MSA_RETURN_IF_ERROR(ParseMessage(*in_, &request));
   MSA_RETURN_IF_ERROR(CountRejection(service_, service_.state->CheckReady()));
   MSA_ASSIGN_OR_RETURN(engine::GenerateRequest engine_request,
-                       ToGenerateRequest(request, service_.limits));
+                       ToGenerateRequest(request, service_.limits, DefaultsOf(request.bank())));
   engine_request.deadline = DeadlineOf(*context_);
   explain_layers_ = request.explain_layers();
   return service_.engine->Generate(std::move(engine_request), [this] { SchedulePump(); });

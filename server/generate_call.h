@@ -42,6 +42,7 @@ class GenerateCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                const grpc::ByteBuffer* in);
 
   absl::StatusOr<std::unique_ptr<engine::GenerateStream>> Admit();
+  engine::QueryLimits DefaultsOf(const std::string& bank) const;
   void Begin();
   void SchedulePump();  // any thread, before OnDone
   // All with mutex_ held.

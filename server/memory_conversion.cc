@@ -5,6 +5,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/memory/files/checksum.h"
+#include "server/generation_limits.h"
 #include "server/request_validation.h"
 #include "server/status_conversion.h"
 
@@ -41,6 +42,8 @@ void ToProto(const engine::BankInfo& info, v1::Bank* out) {
   out->set_name(info.name);
   out->mutable_settings()->set_display_name(info.settings.display_name);
   out->mutable_settings()->set_token_budget(info.settings.token_budget);
+  if (info.settings.default_limits != engine::QueryLimits{})
+    ToProto(info.settings.default_limits, out->mutable_settings()->mutable_default_limits());
   out->set_revision(info.revision);
   ToProto(info.create_time, out->mutable_create_time());
   out->set_dtype(std::string(kernels::NameOf(info.dtype)));

@@ -3,13 +3,38 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/core/check.h"
+#include "kernels/core/error_detail.h"
 #include "kernels/core/status_macros.h"
 #include "server/document_page.h"
+#include "server/export_call.h"
 #include "server/memory_conversion.h"
+#include "server/memory_validation.h"
 #include "server/request_validation.h"
 #include "server/unary_call.h"
 
 namespace msa::server {
+namespace {
+
+// What comes after a change, where the bank's thread calls back: not there, because a task may wait
+// for the disk, and because the bank must not lose its last owner on its own thread.
+void RunOffBank(const ServiceContext& service, absl::AnyInvocable<void()> task) {
+  const bool posted = service.streams->Post(std::move(task));
+  MSA_CHECK(posted, "the stream runner's queue has no end");
+}
+
+// The engine names parts of the document that it was handed; UpdateDocument has them as fields of
+// its own.
+absl::Status WithFieldsOfUpdate(const absl::Status& status) {
+  constexpr std::string_view kPrefix = "documents.";
+  kernels::ErrorDetail detail = kernels::DetailOf(status);
+  if (!detail.field.starts_with(kPrefix)) return status;
+  detail.field.erase(0, kPrefix.size());
+  if (detail.field == "id") detail.field = "document_id";
+  return kernels::WithDetail(status, detail);
+}
+
+}  // namespace
 
 grpc::ServerUnaryReactor* MemoryService::CreateBank(Context* context, const Bytes* in, Bytes* out) {
   return RunUnary<v1::CreateBankRequest, v1::CreateBankResponse>(
@@ -17,7 +42,8 @@ grpc::ServerUnaryReactor* MemoryService::CreateBank(Context* context, const Byte
       [this](const v1::CreateBankRequest& request,
              v1::CreateBankResponse* response) -> absl::Status {
         MSA_RETURN_IF_ERROR(service_.state->CheckReady());
-        MSA_ASSIGN_OR_RETURN(const engine::BankSettings settings, ToBankSettings(request));
+        MSA_ASSIGN_OR_RETURN(const engine::BankSettings settings,
+                             ToBankSettings(request, service_.limits));
         MSA_ASSIGN_OR_RETURN(const auto bank,
                              service_.engine->banks().Create(request.bank(), settings));
         ToProto(bank->Info(), response->mutable_bank());
@@ -42,6 +68,28 @@ grpc::ServerUnaryReactor* MemoryService::ListBanks(Context* context, const Bytes
       [this](const v1::ListBanksRequest&, v1::ListBanksResponse* response) -> absl::Status {
         for (const engine::BankInfo& info : service_.engine->banks().List())
           ToProto(info, response->add_banks());
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* MemoryService::UpdateBank(Context* context, const Bytes* in, Bytes* out) {
+  return RunDeferredUnary<v1::UpdateBankRequest, v1::UpdateBankResponse>(
+      service_, RpcMethod::kUpdateBank, context, in, out,
+      [this](const v1::UpdateBankRequest& request, auto reply) -> absl::Status {
+        MSA_RETURN_IF_ERROR(service_.state->CheckReady());
+        MSA_ASSIGN_OR_RETURN(engine::BankSettingsChange change,
+                             ToBankSettingsChange(request, service_.limits));
+        MSA_ASSIGN_OR_RETURN(std::shared_ptr<engine::Bank> bank,
+                             service_.engine->banks().Get(request.bank()));
+        engine::Bank* const target = bank.get();
+        target->ChangeSettings(std::move(change), [this, reply, bank = std::move(bank)](
+                                                      const absl::Status& status) mutable {
+          RunOffBank(service_, [reply, status, bank = std::move(bank)] {
+            v1::UpdateBankResponse response;
+            ToProto(bank->Info(), response.mutable_bank());
+            reply(status, response);
+          });
+        });
         return absl::OkStatus();
       });
 }
@@ -101,6 +149,36 @@ grpc::ServerUnaryReactor* MemoryService::GetDocument(Context* context, const Byt
       });
 }
 
+grpc::ServerUnaryReactor* MemoryService::UpdateDocument(Context* context, const Bytes* in,
+                                                        Bytes* out) {
+  return RunDeferredUnary<v1::UpdateDocumentRequest, v1::UpdateDocumentResponse>(
+      service_, RpcMethod::kUpdateDocument, context, in, out,
+      [this](const v1::UpdateDocumentRequest& request, auto reply) -> absl::Status {
+        MSA_RETURN_IF_ERROR(service_.state->CheckReady());
+        MSA_ASSIGN_OR_RETURN(engine::DocumentUpdate update,
+                             ToDocumentUpdate(request, service_.limits));
+        MSA_ASSIGN_OR_RETURN(const engine::AcknowledgeAt level,
+                             ToAcknowledgeAt("acknowledge_at", request.acknowledge_at()));
+        MSA_ASSIGN_OR_RETURN(std::shared_ptr<engine::Bank> bank,
+                             service_.engine->banks().Get(request.bank()));
+        engine::Bank* const target = bank.get();
+        target->Update(std::move(update), level,
+                       [this, reply, bank = std::move(bank),
+                        id = request.document_id()](engine::IngestResult result) mutable {
+                         RunOffBank(service_, [reply, id, status = std::move(result.status),
+                                               bank = std::move(bank)] {
+                           v1::UpdateDocumentResponse response;
+                           if (!status.ok()) return reply(WithFieldsOfUpdate(status), response);
+                           const absl::StatusOr<engine::DocumentInfo> info =
+                               bank->Get(id, /*with_text=*/false);
+                           if (info.ok()) ToProto(*info, response.mutable_document());
+                           reply(info.status(), response);
+                         });
+                       });
+        return absl::OkStatus();
+      });
+}
+
 grpc::ServerUnaryReactor* MemoryService::ListDocuments(Context* context, const Bytes* in,
                                                        Bytes* out) {
   return RunUnary<v1::ListDocumentsRequest, v1::ListDocumentsResponse>(
@@ -112,6 +190,11 @@ grpc::ServerUnaryReactor* MemoryService::ListDocuments(Context* context, const B
         MSA_ASSIGN_OR_RETURN(const auto bank, service_.engine->banks().Get(request.bank()));
         return ListPage(*bank, request, page_size, response);
       });
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* MemoryService::ExportDocuments(Context* context,
+                                                                           const Bytes* in) {
+  return ExportCall::Start(service_, context, in);
 }
 
 grpc::ServerUnaryReactor* MemoryService::DeleteDocuments(Context* context, const Bytes* in,

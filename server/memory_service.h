@@ -17,13 +17,19 @@ class MemoryService
     : public v1::MemoryService::WithRawCallbackMethod_CreateBank<
           v1::MemoryService::WithRawCallbackMethod_GetBank<
               v1::MemoryService::WithRawCallbackMethod_ListBanks<
-                  v1::MemoryService::WithRawCallbackMethod_DeleteBank<
-                      v1::MemoryService::WithRawCallbackMethod_IngestDocuments<
-                          v1::MemoryService::WithRawCallbackMethod_GetDocument<
-                              v1::MemoryService::WithRawCallbackMethod_ListDocuments<
-                                  v1::MemoryService::WithRawCallbackMethod_DeleteDocuments<
-                                      v1::MemoryService::WithRawCallbackMethod_GetBankStats<
-                                          v1::MemoryService::Service>>>>>>>>> {
+                  v1::MemoryService::WithRawCallbackMethod_UpdateBank<
+                      v1::MemoryService::WithRawCallbackMethod_DeleteBank<
+                          v1::MemoryService::WithRawCallbackMethod_IngestDocuments<
+                              v1::MemoryService::WithRawCallbackMethod_GetDocument<
+                                  v1::MemoryService::WithRawCallbackMethod_UpdateDocument<
+                                      v1::MemoryService::WithRawCallbackMethod_ListDocuments<
+                                          v1::MemoryService::WithRawCallbackMethod_ExportDocuments<
+                                              v1::MemoryService::
+                                                  WithRawCallbackMethod_DeleteDocuments<
+                                                      v1::MemoryService::
+                                                          WithRawCallbackMethod_GetBankStats<
+                                                              v1::MemoryService::
+                                                                  Service>>>>>>>>>>>> {
  public:
   explicit MemoryService(const ServiceContext& service) : service_(service) {}
 
@@ -35,10 +41,13 @@ class MemoryService
   grpc::ServerUnaryReactor* CreateBank(Context* context, const Bytes* in, Bytes* out) override;
   grpc::ServerUnaryReactor* GetBank(Context* context, const Bytes* in, Bytes* out) override;
   grpc::ServerUnaryReactor* ListBanks(Context* context, const Bytes* in, Bytes* out) override;
+  grpc::ServerUnaryReactor* UpdateBank(Context* context, const Bytes* in, Bytes* out) override;
   grpc::ServerUnaryReactor* DeleteBank(Context* context, const Bytes* in, Bytes* out) override;
   grpc::ServerBidiReactor<Bytes, Bytes>* IngestDocuments(Context* context) override;
   grpc::ServerUnaryReactor* GetDocument(Context* context, const Bytes* in, Bytes* out) override;
+  grpc::ServerUnaryReactor* UpdateDocument(Context* context, const Bytes* in, Bytes* out) override;
   grpc::ServerUnaryReactor* ListDocuments(Context* context, const Bytes* in, Bytes* out) override;
+  grpc::ServerWriteReactor<Bytes>* ExportDocuments(Context* context, const Bytes* in) override;
   grpc::ServerUnaryReactor* DeleteDocuments(Context* context, const Bytes* in, Bytes* out) override;
   grpc::ServerUnaryReactor* GetBankStats(Context* context, const Bytes* in, Bytes* out) override;
 

@@ -151,6 +151,10 @@ void AddServing(Builder* b) {
   b->Text(
       "data_dir", "--data-dir", "DIR", "where the banks are kept",
       [](O & o) -> auto& { return o.memory.data_dir; });
+  b->Text(
+      "backup_dir", "--backup-dir", "DIR",
+      "where backups of banks are kept, better on another disk; without it there are none",
+      [](O & o) -> auto& { return o.memory.backup_dir; });
   b->Count(
       "shards", "--shards", 1, 64, "ranks that every bank is spread over",
       [](O & o) -> auto& { return o.memory.shards; });
@@ -168,6 +172,14 @@ void AddServing(Builder* b) {
       "activation_bytes", "--activation-bytes", kMiB, 64 * kTiB,
       "memory for prompts in work, and as much again for documents",
       [](O & o) -> auto& { return o.memory.activation_bytes; });
+  b->Time(
+      "scrub_interval", "--scrub-interval", absl::ZeroDuration(), absl::Hours(24 * 365),
+      "every bank's files are read and checked this often, 0 for never",
+      [](O & o) -> auto& { return o.memory.scrub_interval; });
+  b->Bytes(
+      "scrub_bytes_per_second", "--scrub-bytes-per-second", 64 * kKiB, kTiB,
+      "how fast they are read for that",
+      [](O & o) -> auto& { return o.memory.scrub_bytes_per_second; });
 }
 
 void AddWork(Builder* b) {

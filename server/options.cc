@@ -79,6 +79,7 @@ engine::EngineOptions ToEngineOptions(const ServerOptions& options) {
   engine::EngineOptions engine;
   engine.model_dir = options.model.dir;
   engine.data_dir = options.memory.data_dir;
+  engine.backup_dir = options.memory.backup_dir;
   engine.device =
       options.model.device == "cuda" ? kernels::DeviceKind::kCuda : kernels::DeviceKind::kCpu;
   engine.num_shards = static_cast<int>(options.memory.shards);
@@ -95,6 +96,9 @@ engine::EngineOptions ToEngineOptions(const ServerOptions& options) {
   engine.activation_bytes = options.memory.activation_bytes;
   engine.router_key_memory_bytes = options.memory.router_key_bytes;
   engine.max_document_bytes = options.limits.max_document_bytes;
+  if (options.memory.scrub_interval > absl::ZeroDuration())
+    engine.scrub_interval = options.memory.scrub_interval;
+  engine.scrub_bytes_per_second = options.memory.scrub_bytes_per_second;
   engine.slice_time = options.scheduler.slice_time;
   engine.stalled_reader_timeout = options.scheduler.stalled_reader_timeout;
   return engine;

@@ -30,11 +30,14 @@ struct ServerOptions {
 
   struct Memory {
     std::string data_dir;
+    std::string backup_dir;  // empty: there can be no backups
     int64_t shards = 1;
     std::string bank_dtype = "bf16";
     int64_t router_key_bytes = engine::EngineOptions{}.router_key_memory_bytes;
     int64_t kv_bytes = engine::EngineOptions{}.kv_memory_bytes;
     int64_t activation_bytes = engine::EngineOptions{}.activation_bytes;
+    absl::Duration scrub_interval = absl::Hours(24);  // 0: never
+    int64_t scrub_bytes_per_second = engine::EngineOptions{}.scrub_bytes_per_second;
   } memory;
 
   struct Scheduler {

@@ -11,10 +11,13 @@ enum class RpcMethod {
   kCreateBank,
   kGetBank,
   kListBanks,
+  kUpdateBank,
   kDeleteBank,
   kIngestDocuments,
   kGetDocument,
+  kUpdateDocument,
   kListDocuments,
+  kExportDocuments,
   kDeleteDocuments,
   kGetBankStats,
   kGenerate,
@@ -22,14 +25,27 @@ enum class RpcMethod {
   kCountTokens,
   kGetServerInfo,
   kCompactBank,
+  kVerifyBank,
+  kBackupBank,
+  kRestoreBank,
+  kListBackups,
+  kDeleteBackup,
+  kReencodeBank,
 };
 
-inline constexpr std::array<std::string_view, 14> kRpcMethodNames = {
-    "MemoryService/CreateBank",    "MemoryService/GetBank",         "MemoryService/ListBanks",
-    "MemoryService/DeleteBank",    "MemoryService/IngestDocuments", "MemoryService/GetDocument",
-    "MemoryService/ListDocuments", "MemoryService/DeleteDocuments", "MemoryService/GetBankStats",
-    "QueryService/Generate",       "QueryService/Retrieve",         "QueryService/CountTokens",
-    "AdminService/GetServerInfo",  "AdminService/CompactBank"};
+inline constexpr std::array<std::string_view, 23> kRpcMethodNames = {
+    "MemoryService/CreateBank",      "MemoryService/GetBank",
+    "MemoryService/ListBanks",       "MemoryService/UpdateBank",
+    "MemoryService/DeleteBank",      "MemoryService/IngestDocuments",
+    "MemoryService/GetDocument",     "MemoryService/UpdateDocument",
+    "MemoryService/ListDocuments",   "MemoryService/ExportDocuments",
+    "MemoryService/DeleteDocuments", "MemoryService/GetBankStats",
+    "QueryService/Generate",         "QueryService/Retrieve",
+    "QueryService/CountTokens",      "AdminService/GetServerInfo",
+    "AdminService/CompactBank",      "AdminService/VerifyBank",
+    "AdminService/BackupBank",       "AdminService/RestoreBank",
+    "AdminService/ListBackups",      "AdminService/DeleteBackup",
+    "AdminService/ReencodeBank"};
 
 constexpr std::string_view NameOf(RpcMethod method) {
   return kRpcMethodNames[static_cast<size_t>(method)];

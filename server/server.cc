@@ -31,7 +31,10 @@ namespace {
 
 constexpr int kCallThreads = 4;
 constexpr int kStreamThreads = 2;
+constexpr int kJobThreads = 2;
 constexpr size_t kMaxQueuedCalls = 1024;
+constexpr size_t kMaxQueuedJobs = 16;
+constexpr size_t kMaxIngestSessions = 4096;
 constexpr int kMaxStreamsPerConnection = 1024;
 constexpr absl::Duration kFarewell = absl::Milliseconds(300);  // for the last bytes to leave
 constexpr int64_t kMessageSlackBytes = int64_t{1}
@@ -88,13 +91,11 @@ struct Server::Parts {
   ServerState state;
   TaskRunner calls{kCallThreads, kMaxQueuedCalls};
   TaskRunner streams{kStreamThreads, std::numeric_limits<size_t>::max()};
-  ServiceContext context{engine,
-                         metrics,
-                         &state,
-                         &calls,
-                         &streams,
-                         options.limits,
-                         options.scheduler.stalled_reader_timeout};
+  TaskRunner jobs{kJobThreads, kMaxQueuedJobs};
+  IngestSessions sessions{kMaxIngestSessions};
+  ServiceContext context{engine,    metrics,        &state,
+                         &calls,    &streams,       &jobs,
+                         &sessions, options.limits, options.scheduler.stalled_reader_timeout};
   MemoryService memory{context};
   QueryService query{context};
   AdminService admin{context};

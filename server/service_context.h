@@ -2,6 +2,7 @@
 
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/ingest_sessions.h"
 #include "server/options.h"
 #include "server/server_metrics.h"
 #include "server/server_state.h"
@@ -16,6 +17,8 @@ struct ServiceContext {
   ServerState* state = nullptr;
   TaskRunner* calls = nullptr;    // whole calls, which may wait for the disk
   TaskRunner* streams = nullptr;  // short work for open calls; each has at most one task queued
+  TaskRunner* jobs = nullptr;     // long work on banks
+  IngestSessions* sessions = nullptr;
   ServerOptions::Limits limits;
   absl::Duration stalled_reader_timeout = absl::InfiniteDuration();
 };

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cpp/connection.h"
 #include "client/cpp/error_details.h"
+#include "client/cpp/unary_call.h"
 #include "google/protobuf/wrappers.pb.h"
 #include "grpcpp/generic/generic_stub.h"
 
@@ -15,20 +16,6 @@ namespace {
 
 constexpr size_t kMaxDeleteIds = 1000;  // of one request
 constexpr int kPageSize = 500;
-
-// A unary call with its retries; `repeatable` as in Connection::Retrying.
-template <class Stub, class Request, class Response>
-absl::StatusOr<Response> Call(Connection* connection, Stub& stub,
-                              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
-                                                           Response*),
-                              const Request& request, bool repeatable) {
-  Response response;
-  const absl::Status status = connection->Retrying(repeatable, [&](grpc::ClientContext* context) {
-    return (stub.*method)(context, request, &response);
-  });
-  if (!status.ok()) return status;
-  return response;
-}
 
 }  // namespace
 
@@ -52,9 +39,9 @@ absl::StatusOr<v1::Bank> Client::CreateBank(const std::string& bank,
   v1::CreateBankRequest request;
   request.set_bank(bank);
   *request.mutable_settings() = settings;
-  const absl::StatusOr<v1::CreateBankResponse> response =
-      Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::CreateBank, request,
-           /*repeatable=*/false);
+  const absl::StatusOr<v1::CreateBankResponse> response = CallUnary(
+      connection_.get(), connection_->memory(), &v1::MemoryService::Stub::CreateBank, request,
+      /*repeatable=*/false);
   if (!response.ok()) return response.status();
   return response->bank();
 }
@@ -62,27 +49,41 @@ absl::StatusOr<v1::Bank> Client::CreateBank(const std::string& bank,
 absl::StatusOr<v1::Bank> Client::GetBank(const std::string& bank) {
   v1::GetBankRequest request;
   request.set_bank(bank);
-  const absl::StatusOr<v1::GetBankResponse> response =
-      Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::GetBank, request,
-           /*repeatable=*/true);
+  const absl::StatusOr<v1::GetBankResponse> response = CallUnary(
+      connection_.get(), connection_->memory(), &v1::MemoryService::Stub::GetBank, request,
+      /*repeatable=*/true);
   if (!response.ok()) return response.status();
   return response->bank();
 }
 
 absl::StatusOr<std::vector<v1::Bank>> Client::ListBanks() {
   const absl::StatusOr<v1::ListBanksResponse> response =
-      Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::ListBanks,
-           v1::ListBanksRequest(), /*repeatable=*/true);
+      CallUnary(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::ListBanks,
+                v1::ListBanksRequest(), /*repeatable=*/true);
   if (!response.ok()) return response.status();
   return std::vector<v1::Bank>(response->banks().begin(), response->banks().end());
+}
+
+absl::StatusOr<v1::Bank> Client::UpdateBank(const std::string& bank,
+                                            const v1::BankSettings& settings,
+                                            const std::vector<std::string>& paths) {
+  v1::UpdateBankRequest request;
+  request.set_bank(bank);
+  *request.mutable_settings() = settings;
+  for (const std::string& path : paths) request.mutable_update_mask()->add_paths(path);
+  const absl::StatusOr<v1::UpdateBankResponse> response = CallUnary(
+      connection_.get(), connection_->memory(), &v1::MemoryService::Stub::UpdateBank, request,
+      /*repeatable=*/true);
+  if (!response.ok()) return response.status();
+  return response->bank();
 }
 
 absl::Status Client::DeleteBank(const std::string& bank, bool force) {
   v1::DeleteBankRequest request;
   request.set_bank(bank);
   request.set_force(force);
-  return Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::DeleteBank,
-              request, /*repeatable=*/false)
+  return CallUnary(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::DeleteBank,
+                   request, /*repeatable=*/false)
       .status();
 }
 
@@ -90,8 +91,8 @@ absl::StatusOr<v1::BankStats> Client::GetBankStats(const std::string& bank) {
   v1::GetBankStatsRequest request;
   request.set_bank(bank);
   const absl::StatusOr<v1::GetBankStatsResponse> response =
-      Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::GetBankStats,
-           request, /*repeatable=*/true);
+      CallUnary(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::GetBankStats,
+                request, /*repeatable=*/true);
   if (!response.ok()) return response.status();
   return response->stats();
 }
@@ -102,9 +103,9 @@ absl::StatusOr<v1::Document> Client::GetDocument(const std::string& bank,
   request.set_bank(bank);
   request.set_document_id(document_id);
   request.set_with_text(with_text);
-  const absl::StatusOr<v1::GetDocumentResponse> response =
-      Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::GetDocument, request,
-           /*repeatable=*/true);
+  const absl::StatusOr<v1::GetDocumentResponse> response = CallUnary(
+      connection_.get(), connection_->memory(), &v1::MemoryService::Stub::GetDocument, request,
+      /*repeatable=*/true);
   if (!response.ok()) return response.status();
   return response->document();
 }
@@ -119,8 +120,8 @@ absl::Status Client::ListDocuments(const std::string& bank, const std::string& f
   request.set_with_text(with_text);
   do {
     const absl::StatusOr<v1::ListDocumentsResponse> response =
-        Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::ListDocuments,
-             request, /*repeatable=*/true);
+        CallUnary(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::ListDocuments,
+                  request, /*repeatable=*/true);
     if (!response.ok()) return response.status();
     for (const v1::Document& document : response->documents()) {
       if (!on_document(document)) return absl::OkStatus();
@@ -128,6 +129,14 @@ absl::Status Client::ListDocuments(const std::string& bank, const std::string& f
     request.set_page_token(response->next_page_token());
   } while (!request.page_token().empty());
   return absl::OkStatus();
+}
+
+absl::StatusOr<v1::Document> Client::UpdateDocument(const v1::UpdateDocumentRequest& update) {
+  const absl::StatusOr<v1::UpdateDocumentResponse> response = CallUnary(
+      connection_.get(), connection_->memory(), &v1::MemoryService::Stub::UpdateDocument, update,
+      /*repeatable=*/true);
+  if (!response.ok()) return response.status();
+  return response->document();
 }
 
 absl::StatusOr<v1::DeleteDocumentsResponse> Client::DeleteDocuments(
@@ -140,8 +149,8 @@ absl::StatusOr<v1::DeleteDocumentsResponse> Client::DeleteDocuments(
     const size_t end = std::min(document_ids.size(), at + kMaxDeleteIds);
     for (; at < end; ++at) request.add_document_ids(document_ids[at]);
     const absl::StatusOr<v1::DeleteDocumentsResponse> response =
-        Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::DeleteDocuments,
-             request, /*repeatable=*/false);
+        CallUnary(connection_.get(), connection_->memory(),
+                  &v1::MemoryService::Stub::DeleteDocuments, request, /*repeatable=*/false);
     if (!response.ok()) return response.status();
     total.set_deleted(total.deleted() + response->deleted());
     total.set_revision(response->revision());
@@ -155,8 +164,8 @@ absl::StatusOr<v1::DeleteDocumentsResponse> Client::DeleteMatching(const std::st
   v1::DeleteDocumentsRequest request;
   request.set_bank(bank);
   request.set_filter(filter);
-  return Call(connection_.get(), connection_->memory(), &v1::MemoryService::Stub::DeleteDocuments,
-              request, /*repeatable=*/false);
+  return CallUnary(connection_.get(), connection_->memory(),
+                   &v1::MemoryService::Stub::DeleteDocuments, request, /*repeatable=*/false);
 }
 
 absl::StatusOr<v1::GenerateFinished> Client::Generate(
@@ -190,27 +199,21 @@ absl::StatusOr<v1::GenerateFinished> Client::Generate(
 }
 
 absl::StatusOr<v1::RetrieveResponse> Client::Retrieve(const v1::RetrieveRequest& request) {
-  return Call(connection_.get(), connection_->query(), &v1::QueryService::Stub::Retrieve, request,
-              /*repeatable=*/true);
+  return CallUnary(connection_.get(), connection_->query(), &v1::QueryService::Stub::Retrieve,
+                   request,
+                   /*repeatable=*/true);
 }
 
 absl::StatusOr<v1::CountTokensResponse> Client::CountTokens(const std::string& text) {
   v1::CountTokensRequest request;
   request.set_text(text);
-  return Call(connection_.get(), connection_->query(), &v1::QueryService::Stub::CountTokens,
-              request, /*repeatable=*/true);
+  return CallUnary(connection_.get(), connection_->query(), &v1::QueryService::Stub::CountTokens,
+                   request, /*repeatable=*/true);
 }
 
 absl::StatusOr<v1::GetServerInfoResponse> Client::GetServerInfo() {
-  return Call(connection_.get(), connection_->admin(), &v1::AdminService::Stub::GetServerInfo,
-              v1::GetServerInfoRequest(), /*repeatable=*/true);
-}
-
-absl::StatusOr<v1::CompactBankResponse> Client::CompactBank(const std::string& bank) {
-  v1::CompactBankRequest request;
-  request.set_bank(bank);
-  return Call(connection_.get(), connection_->admin(), &v1::AdminService::Stub::CompactBank,
-              request, /*repeatable=*/true);
+  return CallUnary(connection_.get(), connection_->admin(), &v1::AdminService::Stub::GetServerInfo,
+                   v1::GetServerInfoRequest(), /*repeatable=*/true);
 }
 
 absl::StatusOr<bool> Client::CheckHealth(const std::string& service) {

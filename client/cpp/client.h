@@ -18,7 +18,7 @@ namespace msa::client {
 
 struct ClientOptions {
   std::string server = "127.0.0.1:7411";              // host:port, or unix:PATH
-  absl::Duration timeout = absl::InfiniteDuration();  // of each attempt of a call
+  absl::Duration timeout = absl::InfiniteDuration();  // of each attempt of a call, but long jobs
   RetryPolicy retry;
 };
 
@@ -38,11 +38,32 @@ class Client {
   absl::StatusOr<v1::Bank> CreateBank(const std::string& bank, const v1::BankSettings& settings);
   absl::StatusOr<v1::Bank> GetBank(const std::string& bank);
   absl::StatusOr<std::vector<v1::Bank>> ListBanks();
+  // Changes the settings that `paths` names: "display_name", "token_budget", "default_limits".
+  absl::StatusOr<v1::Bank> UpdateBank(const std::string& bank, const v1::BankSettings& settings,
+                                      const std::vector<std::string>& paths);
   absl::Status DeleteBank(const std::string& bank, bool force);
   absl::StatusOr<v1::BankStats> GetBankStats(const std::string& bank);
 
-  // Waits until it is done.
-  absl::StatusOr<v1::CompactBankResponse> CompactBank(const std::string& bank);
+  // ---- long jobs: they wait until it is done, however long it takes, and hand on how far it has
+  // come. Cancel ends them on the server too, but for compaction. Not made again once begun.
+  using OnProgress = std::function<void(const v1::JobProgress&)>;
+  using OnDamage = std::function<void(const v1::Damage&)>;
+  absl::StatusOr<v1::CompactResult> CompactBank(const std::string& bank,
+                                                const OnProgress& on_progress = {});
+  // `on_damage` may hear of the first 1,000 damages only; the result has the count of all.
+  absl::StatusOr<v1::VerifyResult> VerifyBank(const std::string& bank, const OnDamage& on_damage,
+                                              const OnProgress& on_progress = {});
+  absl::StatusOr<v1::Backup> BackupBank(const std::string& bank, const std::string& backup,
+                                        const OnProgress& on_progress = {});
+  // `bank` empty: the one that was backed up.
+  absl::StatusOr<v1::Bank> RestoreBank(const std::string& backup, const std::string& bank,
+                                       const OnProgress& on_progress = {});
+  absl::StatusOr<v1::Bank> ReencodeBank(const std::string& bank,
+                                        const OnProgress& on_progress = {});
+
+  // ---- backups
+  absl::StatusOr<std::vector<v1::Backup>> ListBackups();
+  absl::Status DeleteBackup(const std::string& backup);
 
   // ---- documents; adding them is IngestStream's (ingest_stream.h)
   absl::StatusOr<v1::Document> GetDocument(const std::string& bank, const std::string& document_id,
@@ -51,6 +72,11 @@ class Client {
   // returns false.
   absl::Status ListDocuments(const std::string& bank, const std::string& filter, bool with_text,
                              const std::function<bool(const v1::Document&)>& on_document);
+  // The same with texts as one stream, without a timeout. Not made again once documents have come.
+  absl::Status ExportDocuments(const std::string& bank, const std::string& filter,
+                               const std::function<bool(const v1::Document&)>& on_document);
+  // `update`: bank, id, what is new, and which of "text" and "metadata" it is.
+  absl::StatusOr<v1::Document> UpdateDocument(const v1::UpdateDocumentRequest& update);
   // Any number of ids. An error leaves those that stood before the failed part deleted.
   absl::StatusOr<v1::DeleteDocumentsResponse> DeleteDocuments(
       const std::string& bank, const std::vector<std::string>& document_ids);

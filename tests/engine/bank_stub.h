@@ -14,9 +14,12 @@ class BankStub : public Bank {
   BankInfo Info() const override { return {}; }
   BankStats Stats() const override { return {}; }
   void Ingest(DocumentInput, IngestMode, AcknowledgeAt, IngestDone) override {}
+  void Update(DocumentUpdate, AcknowledgeAt, IngestDone) override {}
   void Delete(std::vector<std::string>, DeleteDone) override {}
   void DeleteMatching(Filter, DeleteDone) override {}
+  void ChangeSettings(BankSettingsChange, SettingsDone) override {}
   void Compact(CompactDone) override {}
+  absl::StatusOr<VerifyResult> Verify(JobMonitor*, OnDamage) override { return VerifyResult(); }
   absl::StatusOr<DocumentInfo> Get(const std::string&, bool) const override {
     return absl::NotFoundError("");
   }

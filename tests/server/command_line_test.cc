@@ -190,7 +190,8 @@ TEST(Options, AddressesThatOthersReachNeedASwitch) {
 TEST(Options, EngineGetsWhatWasSet) {
   const auto parsed = ParseCommandLine(
       {"--model", "m", "--data-dir", "d", "--shards", "3", "--compute-dtype", "f32", "--bank-dtype",
-       "f32", "--max-document-bytes", "1MiB", "--device", "cuda"},
+       "f32", "--max-document-bytes", "1MiB", "--device", "cuda", "--backup-dir", "backups",
+       "--scrub-interval", "1h30m", "--scrub-bytes-per-second", "2MiB"},
       {});
   ASSERT_TRUE(parsed.ok());
   const engine::EngineOptions options = ToEngineOptions(parsed->options);
@@ -201,6 +202,18 @@ TEST(Options, EngineGetsWhatWasSet) {
   EXPECT_EQ(options.bank_dtype, kernels::DType::kF32);
   EXPECT_EQ(options.device, kernels::DeviceKind::kCuda);
   EXPECT_EQ(options.max_document_bytes, 1 << 20);
+  EXPECT_EQ(options.backup_dir, "backups");
+  EXPECT_EQ(options.scrub_interval, absl::Minutes(90));
+  EXPECT_EQ(options.scrub_bytes_per_second, 2 << 20);
+}
+
+TEST(Options, BanksAreScrubbedEveryDayAndNeverWithAnIntervalOfZero) {
+  EXPECT_EQ(ToEngineOptions(ServerOptions()).scrub_interval, absl::Hours(24));
+  EXPECT_EQ(ToEngineOptions(ServerOptions()).scrub_bytes_per_second, 16 << 20);
+  EXPECT_EQ(ToEngineOptions(ServerOptions()).backup_dir, "");
+  const auto parsed = ParseCommandLine({"--scrub-interval", "0"}, {});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(ToEngineOptions(parsed->options).scrub_interval, absl::InfiniteDuration());
 }
 
 TEST(OptionValue, BytesReadBackAsWritten) {

@@ -1,9 +1,29 @@
+#include "tests/server/fake_bank.h"
+
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "kernels/core/check.h"
 #include "kernels/core/error_detail.h"
-#include "tests/server/fake_engine.h"
 
 namespace msa::server {
+namespace {
+
+absl::Status DocumentError(absl::Status status, const std::string& reason, const std::string& bank,
+                           const std::string& id) {
+  return kernels::WithDetail(std::move(status), {.reason = reason,
+                                                 .field = "",
+                                                 .metadata = {{"bank", bank}, {"document_id", id}},
+                                                 .retry_after = {}});
+}
+
+absl::Status NoSuchDocument(const std::string& bank, const std::string& id) {
+  return DocumentError(
+      absl::NotFoundError(absl::StrCat("bank \"", bank, "\" has no document \"", id, "\"")),
+      "DOCUMENT_NOT_FOUND", bank, id);
+}
+
+}  // namespace
 
 FakeBank::FakeBank(std::string name, engine::BankSettings settings)
     : name_(std::move(name)), settings_(std::move(settings)), thread_([this] { Work(); }) {}
@@ -65,6 +85,7 @@ engine::BankStats FakeBank::Stats() const {
     stats.text_bytes += document.text_bytes;
   }
   stats.reserved_tokens = stats.num_tokens;
+  stats.num_tombstones = num_tombstones;
   stats.shard_documents = {stats.num_documents, 0};
   stats.shard_chunks = {stats.num_chunks, 0};
   stats.revision = revision_;
@@ -80,13 +101,14 @@ engine::IngestResult FakeBank::Store(engine::DocumentInput document, engine::Ing
   const bool same = found != documents_.end() && found->second.text == document.text &&
                     found->second.metadata == document.metadata;
   if (found != documents_.end() && !same && mode == engine::IngestMode::kInsert) {
-    result.status = kernels::WithDetail(
-        absl::AlreadyExistsError(
-            absl::StrCat("document \"", document.id, "\" is there already, with another text")),
-        {.reason = "DOCUMENT_EXISTS",
-         .field = "document.document_id",
-         .metadata = {{"bank", name_}, {"document_id", document.id}},
-         .retry_after = {}});
+    result.status =
+        DocumentError(absl::AlreadyExistsError(absl::StrCat(
+                          "document \"", document.id, "\" is there already, with another text")),
+                      "DOCUMENT_EXISTS", name_, document.id);
+    return result;
+  }
+  if (found == documents_.end() && mode == engine::IngestMode::kUpdateOnly) {
+    result.status = NoSuchDocument(name_, document.id);
     return result;
   }
   if (!same) {
@@ -114,10 +136,53 @@ engine::IngestResult FakeBank::Store(engine::DocumentInput document, engine::Ing
   return result;
 }
 
+void FakeBank::Answer(IngestDone done, engine::IngestResult result) {
+  answers_.push_back(
+      [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+  wake_.notify_all();
+}
+
 void FakeBank::Ingest(engine::DocumentInput document, engine::IngestMode mode,
                       engine::AcknowledgeAt, IngestDone done) {
+  const absl::Status taken = take == nullptr ? absl::OkStatus() : take(document);
+  if (!taken.ok()) {
+    engine::IngestResult result;
+    result.id = document.id;
+    result.status = taken;
+    done(std::move(result));
+    return;
+  }
   const std::lock_guard lock(mutex_);
-  answers_.emplace_back(std::move(done), Store(std::move(document), mode));
+  Answer(std::move(done), Store(std::move(document), mode));
+}
+
+void FakeBank::Update(engine::DocumentUpdate update, engine::AcknowledgeAt, IngestDone done) {
+  const std::lock_guard lock(mutex_);
+  const auto found = documents_.find(update.id);
+  engine::IngestResult result;
+  result.id = update.id;
+  if (found == documents_.end()) {
+    result.status = NoSuchDocument(name_, update.id);
+  } else if (!update.text) {  // the number stays
+    found->second.metadata = *update.metadata;
+    result.number = found->second.number;
+    result.state = found->second.state;
+  } else {
+    engine::DocumentInput document;
+    document.id = update.id;
+    document.text = *update.text;
+    document.metadata = update.metadata.value_or(found->second.metadata);
+    result = Store(std::move(document), engine::IngestMode::kUpsert);
+  }
+  Answer(std::move(done), std::move(result));
+}
+
+void FakeBank::ChangeSettings(engine::BankSettingsChange change, SettingsDone done) {
+  const std::lock_guard lock(mutex_);
+  if (change.display_name) settings_.display_name = *change.display_name;
+  if (change.token_budget) settings_.token_budget = *change.token_budget;
+  if (change.default_limits) settings_.default_limits = *change.default_limits;
+  answers_.push_back([done = std::move(done)]() mutable { done(absl::OkStatus()); });
   wake_.notify_all();
 }
 
@@ -128,11 +193,12 @@ void FakeBank::Work() {
                [this] { return stopping_ || (!answers_.empty() && (!holding_ || release_ > 0)); });
     if (stopping_) return;
     const bool newest_first = holding_;
-    auto [done, result] = std::move(newest_first ? answers_.back() : answers_.front());
+    auto answer = std::move(newest_first ? answers_.back() : answers_.front());
     newest_first ? answers_.pop_back() : answers_.pop_front();
     if (release_ > 0) --release_;
     lock.unlock();
-    done(std::move(result));
+    answer();
+    answer = nullptr;
     lock.lock();
   }
 }
@@ -166,24 +232,31 @@ void FakeBank::DeleteMatching(engine::Filter filter, DeleteDone done) {
 }
 
 void FakeBank::Compact(CompactDone done) {
-  done({.status = absl::OkStatus(),
-        .num_dropped = 5,
-        .freed_bytes = 4096,
-        .num_segments = 1,
-        .num_pinned = 2});
+  const std::lock_guard lock(mutex_);
+  answers_.push_back([this, done = std::move(done)]() mutable {
+    num_tombstones = 0;
+    done({.status = absl::OkStatus(),
+          .num_dropped = 5,
+          .freed_bytes = 4096,
+          .num_segments = 1,
+          .num_pinned = 2});
+  });
+  wake_.notify_all();
+}
+
+absl::StatusOr<engine::Bank::VerifyResult> FakeBank::Verify(engine::JobMonitor* monitor,
+                                                            OnDamage on_damage) {
+  if (verify != nullptr) return verify(monitor, on_damage);
+  const int64_t num_documents = Stats().num_documents;
+  monitor->Progress({.phase = "segments", .unit = "bytes", .done = 4096, .total = 4096});
+  return VerifyResult{
+      .num_documents = num_documents, .num_segments = 1, .checked_bytes = 4096, .num_damages = 0};
 }
 
 absl::StatusOr<engine::DocumentInfo> FakeBank::Get(const std::string& id, bool with_text) const {
   const std::lock_guard lock(mutex_);
   const auto found = documents_.find(id);
-  if (found == documents_.end()) {
-    return kernels::WithDetail(
-        absl::NotFoundError(absl::StrCat("bank \"", name_, "\" has no document \"", id, "\"")),
-        {.reason = "DOCUMENT_NOT_FOUND",
-         .field = "",
-         .metadata = {{"bank", name_}, {"document_id", id}},
-         .retry_after = {}});
-  }
+  if (found == documents_.end()) return NoSuchDocument(name_, id);
   engine::DocumentInfo info = found->second;
   if (!with_text) info.text.clear();
   return info;
@@ -203,6 +276,7 @@ absl::StatusOr<engine::DocumentPage> FakeBank::List(const std::string& after_id,
     }
     if (filter != nullptr && !filter->Matches(next->first, next->second.metadata)) continue;
     page.documents.push_back(next->second);
+    ++num_read_;
     if (!with_text) page.documents.back().text.clear();
   }
   return page;

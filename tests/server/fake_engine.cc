@@ -1,19 +1,10 @@
 #include "tests/server/fake_engine.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
-#include "kernels/core/error_detail.h"
 
 namespace msa::server {
-namespace {
-
-absl::Status BankError(absl::Status status, const std::string& reason, const std::string& bank) {
-  return kernels::WithDetail(
-      std::move(status),
-      {.reason = reason, .field = "", .metadata = {{"bank", bank}}, .retry_after = {}});
-}
-
-}  // namespace
-
 class FakeStream : public engine::GenerateStream {
  public:
   explicit FakeStream(std::shared_ptr<FakeAnswer> answer) : answer_(std::move(answer)) {}
@@ -138,12 +129,6 @@ std::vector<engine::QueryEvent> FakeEngine::ScriptedAnswer(const std::string& qu
           finished};
 }
 
-std::shared_ptr<FakeBank> FakeEngine::bank(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = banks_.find(name);
-  return found == banks_.end() ? nullptr : found->second;
-}
-
 std::vector<engine::GenerateRequest> FakeEngine::generate_requests() const {
   const std::lock_guard lock(mutex_);
   return generate_requests_;
@@ -164,50 +149,8 @@ engine::MemoryUsage FakeEngine::memory_usage() const {
   return usage;
 }
 
-absl::StatusOr<std::shared_ptr<engine::Bank>> FakeEngine::CreateBank(
-    const std::string& name, const engine::BankSettings& settings) {
-  const std::lock_guard lock(mutex_);
-  if (banks_.contains(name)) {
-    return BankError(absl::AlreadyExistsError(absl::StrCat("bank \"", name, "\" is there already")),
-                     "BANK_EXISTS", name);
-  }
-  auto bank = std::make_shared<FakeBank>(name, settings);
-  banks_[name] = bank;
-  return std::shared_ptr<engine::Bank>(bank);
-}
-
-absl::StatusOr<std::shared_ptr<engine::Bank>> FakeEngine::GetBank(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = banks_.find(name);
-  if (found != banks_.end()) return std::shared_ptr<engine::Bank>(found->second);
-  return BankError(absl::NotFoundError(absl::StrCat("there is no bank \"", name, "\"")),
-                   "BANK_NOT_FOUND", name);
-}
-
-std::vector<engine::BankInfo> FakeEngine::ListBanks() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<engine::BankInfo> infos;
-  for (const auto& [name, bank] : banks_) infos.push_back(bank->Info());
-  return infos;
-}
-
-absl::Status FakeEngine::DeleteBank(const std::string& name, bool force) {
-  absl::StatusOr<std::shared_ptr<engine::Bank>> bank = GetBank(name);
-  if (!bank.ok()) return bank.status();
-  if (!force && (*bank)->Stats().num_documents > 0) {
-    return BankError(
-        absl::FailedPreconditionError("the bank has documents; say force to delete them too"),
-        "BANK_NOT_EMPTY", name);
-  }
-  std::shared_ptr<FakeBank> removed;  // ends after the lock
-  const std::lock_guard lock(mutex_);
-  removed = std::move(banks_[name]);
-  banks_.erase(name);
-  return absl::OkStatus();
-}
-
 absl::Status FakeEngine::CheckAdmission(const std::string& bank) const {
-  if (admit == nullptr) return GetBank(bank).status();
+  if (admit == nullptr) return store_.Get(bank).status();
   const absl::Status status = admit(bank);
   if (!status.ok() && observer_ != nullptr) observer_->RequestRejected(status);
   return status;

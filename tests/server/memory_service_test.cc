@@ -1,6 +1,5 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "server/request_validation.h"
 #include "tests/server/server_fixture.h"
 
 namespace msa::server {

@@ -46,21 +46,6 @@ class ServerTest : public ServerFixture {
   }
 };
 
-TEST_F(ServerTest, CompactionReportsWhatWent) {
-  v1::CompactBankRequest request;
-  request.set_bank("b");
-  v1::CompactBankResponse response;
-  grpc::ClientContext context;
-  ASSERT_TRUE(admin().CompactBank(&context, request, &response).ok());
-  EXPECT_EQ(response.dropped_documents(), 5);
-  EXPECT_EQ(response.freed_bytes(), 4096);
-  EXPECT_EQ(response.segments(), 1);
-  EXPECT_EQ(response.pinned_documents(), 2);
-  request.set_bank("absent");
-  grpc::ClientContext other;
-  EXPECT_EQ(ErrorOf(admin().CompactBank(&other, request, &response)).reason, "BANK_NOT_FOUND");
-}
-
 TEST_F(ServerTest, InfoDescribesModelLimitsShardsAndState) {
   Put("one", std::string(100, 'x'));
   v1::GetServerInfoResponse info;
