@@ -236,11 +236,7 @@ absl::Status EngineImpl::Start() {
 
 MemoryUsage EngineImpl::memory_usage() const {
   MemoryUsage usage{.weights = weights_->resident_bytes};
-  for (const BankInfo& info : store_->List()) {
-    if (absl::StatusOr<std::shared_ptr<Bank>> bank = store_->Get(info.name); bank.ok()) {
-      usage.router_keys += (*bank)->Stats().router_key_bytes;
-    }
-  }
+  for (const auto& bank : store_->OpenBanks()) usage.router_keys += bank->Stats().router_key_bytes;
   usage.kv_pages = scheduler_->reserved_pages() * prefix_.shape.bytes();
   usage.kv_pages_limit = max_pages_ * options_.num_shards * prefix_.shape.bytes();
   usage.activations = scheduler_->scratch_bytes();

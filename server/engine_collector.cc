@@ -42,11 +42,9 @@ BankTotals SumBanks(engine::Engine& engine) {
   const auto num_shards = static_cast<size_t>(std::max(engine.info().num_shards, 0));
   totals.sum.shard_documents.resize(num_shards);
   totals.sum.shard_chunks.resize(num_shards);
-  for (const engine::BankInfo& info : engine.banks().List()) {
-    const auto bank = engine.banks().Get(info.name);
-    if (!bank.ok()) continue;  // deleted meanwhile, or of another model
-    const engine::BankStats stats = (*bank)->Stats();
-    ++totals.num_banks;
+  totals.num_banks = static_cast<int64_t>(engine.banks().List().size());
+  for (const auto& bank : engine.banks().OpenBanks()) {
+    const engine::BankStats stats = bank->Stats();
     totals.sum.num_documents += stats.num_documents;
     totals.sum.num_accepted += stats.num_accepted;
     totals.sum.num_tombstones += stats.num_tombstones;

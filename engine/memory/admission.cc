@@ -10,19 +10,27 @@ namespace msa::engine {
 Budget::Budget(std::string what, std::string unit, std::string reason, int64_t limit)
     : what_(std::move(what)), unit_(std::move(unit)), reason_(std::move(reason)), limit_(limit) {}
 
-absl::Status Budget::Reserve(int64_t amount) {
-  const std::lock_guard lock(mutex_);
-  if (limit_ == 0 || amount <= limit_ - reserved_) {
-    reserved_ += amount;
-    return absl::OkStatus();
-  }
+absl::Status Budget::CheckLocked(int64_t amount) const {
+  if (limit_ == 0 || amount <= limit_ - reserved_) return absl::OkStatus();
   return kernels::Refusal(absl::StatusCode::kResourceExhausted,
                           absl::StrCat("the ", what_, " is ", limit_, " ", unit_, ", ", reserved_,
-                                       " are reserved, the document needs ", amount),
+                                       " are reserved, ", amount, " more are needed"),
                           reason_, "",
                           {{"limit", absl::StrCat(limit_)},
                            {"reserved", absl::StrCat(reserved_)},
                            {"requested", absl::StrCat(amount)}});
+}
+
+absl::Status Budget::Check(int64_t amount) const {
+  const std::lock_guard lock(mutex_);
+  return CheckLocked(amount);
+}
+
+absl::Status Budget::Reserve(int64_t amount) {
+  const std::lock_guard lock(mutex_);
+  const absl::Status status = CheckLocked(amount);
+  if (status.ok()) reserved_ += amount;
+  return status;
 }
 
 void Budget::ReserveAnyway(int64_t amount) {

@@ -21,8 +21,12 @@ class Budget {
   void Release(int64_t amount);
   void SetLimit(int64_t limit);
   int64_t reserved() const;
+  // OK where `amount` could be reserved now; else as Reserve.
+  absl::Status Check(int64_t amount) const;
 
  private:
+  absl::Status CheckLocked(int64_t amount) const;
+
   const std::string what_;
   const std::string unit_;
   const std::string reason_;

@@ -53,7 +53,7 @@ absl::StatusOr<std::unique_ptr<BankStore>> BankStore::Open(const BankStoreOption
       std::make_shared<Budget>("router key budget of the server", "bytes",
                                "ROUTER_KEY_BUDGET_EXCEEDED", options.router_key_budget_bytes);
   auto store = std::make_unique<DirectoryBankStore>(std::move(environment), *std::move(lock));
-  MSA_RETURN_IF_ERROR(store->OpenBanks());
+  MSA_RETURN_IF_ERROR(store->Start());
   return store;
 }
 

@@ -22,8 +22,8 @@ struct BankStoreOptions {
   MemoryGeometry geometry;
   int64_t max_text_bytes = int64_t{4} << 20;       // of one document
   int64_t max_metadata_bytes = int64_t{16} << 10;  // of one document, keys and values
-  int64_t router_key_budget_bytes =
-      int64_t{8} << 30;  // router keys, ids and metadata of all banks in memory, with tombstones
+  // Router keys, ids and metadata of all banks that are open, with tombstones.
+  int64_t router_key_budget_bytes = int64_t{8} << 30;
   int64_t max_pending_documents = 4096;  // waiting for acceptance, and again for encoding, per bank
   int64_t max_pending_bytes = int64_t{64} << 20;
   absl::Duration segment_interval =
@@ -73,9 +73,13 @@ class BankStore {
   // ALREADY_EXISTS.
   virtual absl::StatusOr<std::shared_ptr<Bank>> Create(const std::string& name,
                                                        const BankSettings& settings) = 0;
-  virtual absl::StatusOr<std::shared_ptr<Bank>> Get(
-      const std::string& name) const = 0;          // NOT_FOUND
-  virtual std::vector<BankInfo> List() const = 0;  // by name
+  // Opens the bank where it is closed, which may take seconds. Banks are open from the start as long
+  // as they fit into router_key_budget_bytes; to make room for another, those that nobody holds and
+  // that have nothing to do are closed, the least recently used first. NOT_FOUND,
+  // RESOURCE_EXHAUSTED (with numbers and retry_after) where the others are all in use.
+  virtual absl::StatusOr<std::shared_ptr<Bank>> Get(const std::string& name) = 0;
+  virtual std::vector<BankInfo> List() const = 0;                    // by name
+  virtual std::vector<std::shared_ptr<Bank>> OpenBanks() const = 0;  // now; by name
   // FAILED_PRECONDITION when the bank has documents and `force` is not set. Running queries keep
   // what they pinned. Waits for the bank's thread: not from a callback of the bank.
   virtual absl::Status Delete(const std::string& name, bool force) = 0;

@@ -43,6 +43,15 @@ bool IsOfAnotherModel(const absl::Status& problem) {
   return kernels::DetailOf(problem).reason == "MODEL_MISMATCH";
 }
 
+BankInfo InfoFrom(const CatalogSettings& settings) {
+  return {.name = settings.name,
+          .settings = settings.bank,
+          .revision = settings.revision,
+          .create_time = settings.create_time,
+          .dtype = settings.geometry.dtype,
+          .model_fingerprint = settings.geometry.model_fingerprint};
+}
+
 absl::Status NoBank(const std::string& name) {
   return kernels::Refusal(absl::StatusCode::kNotFound,
                           absl::StrCat("there is no bank \"", name, "\""), "BANK_NOT_FOUND",
@@ -53,6 +62,13 @@ absl::Status BankExists(const std::string& name) {
   return kernels::Refusal(absl::StatusCode::kAlreadyExists,
                           absl::StrCat("bank \"", name, "\" is there already"), "BANK_EXISTS",
                           "bank");
+}
+
+absl::Status NoRoom(const std::string& name) {
+  return kernels::Refusal(
+      absl::StatusCode::kResourceExhausted,
+      absl::StrCat("bank \"", name, "\" is closed and the banks that are open are all in use"),
+      "ROUTER_KEY_BUDGET_EXCEEDED", "bank", {}, absl::Seconds(1));
 }
 
 absl::Status BankBusy(const std::string& name) {
@@ -87,12 +103,13 @@ class DirectoryBankStore::Job {
  public:
   static absl::StatusOr<std::unique_ptr<Job>> Begin(DirectoryBankStore* store,
                                                     const std::string& name) {
-    const std::lock_guard lock(store->mutex_);
-    const auto found = store->entries_.find(name);
-    if (found == store->entries_.end() || found->second.is_hidden) return NoBank(name);
-    if (found->second.has_job) return BankBusy(name);
-    found->second.has_job = true;
-    return std::unique_ptr<Job>(new Job(store, name, found->second));
+    store->Get(name).IgnoreError();  // a job finds an open bank, or one with a problem
+    std::unique_lock lock(store->mutex_);
+    MSA_ASSIGN_OR_RETURN(Entry* const entry, store->Find(name, &lock));
+    if (entry->has_job) return BankBusy(name);
+    if (entry->bank == nullptr && entry->problem.ok()) return NoRoom(name);
+    entry->has_job = true;
+    return std::unique_ptr<Job>(new Job(store, name, *entry));
   }
   ~Job() {
     const std::lock_guard lock(store_->mutex_);
@@ -127,39 +144,48 @@ DirectoryBankStore::~DirectoryBankStore() {
   }
 }
 
-absl::Status DirectoryBankStore::OpenBanks() {
+absl::Status DirectoryBankStore::Start() {
   MSA_RETURN_IF_ERROR(directories_.Recover());
   MSA_ASSIGN_OR_RETURN(const auto names, directories_.List());
-  for (const std::string& name : names) entries_[name] = OpenEntry(name);
+  for (const std::string& name : names) {
+    absl::Status refusal;
+    entries_[name] = OpenEntry(
+        name,
+        [this](int64_t num_bytes) { return environment_.router_key_budget->Check(num_bytes); },
+        &refusal);
+  }
   scrubber_ = std::make_unique<Scrubber>(
-      environment_.options,
-      [this] {
-        const auto banks = UsableBanks();
-        return Scrubber::Banks(banks.begin(), banks.end());
-      },
-      environment_.observer);
+      environment_.options, [this] { return OpenBanks(); }, environment_.observer);
   return absl::OkStatus();
 }
 
-DirectoryBankStore::Entry DirectoryBankStore::OpenEntry(const std::string& name) {
+DirectoryBankStore::Entry DirectoryBankStore::OpenEntry(const std::string& name,
+                                                        MakeRoomFor make_room,
+                                                        absl::Status* refusal) {
   Entry entry;
   entry.info.name = name;
-  entry.problem = OpenBank(name, &entry);
+  entry.last_use = absl::Now();
+  entry.problem = OpenBank(name, make_room, refusal, &entry);
   if (!entry.problem.ok()) environment_.observer->ProblemFound(name, entry.problem);
   return entry;
 }
 
-absl::Status DirectoryBankStore::OpenBank(const std::string& name, Entry* entry) {
+DirectoryBankStore::Entry DirectoryBankStore::OpenEntry(const std::string& name) {
+  absl::Status refusal;
+  return OpenEntry(
+      name, [](int64_t) { return absl::OkStatus(); }, &refusal);
+}
+
+absl::Status DirectoryBankStore::OpenBank(const std::string& name, MakeRoomFor make_room,
+                                          absl::Status* refusal, Entry* entry) {
   MSA_ASSIGN_OR_RETURN(auto catalog,
                        Catalog::Open(*environment_.vfs, directories_.CatalogOf(name)));
   const CatalogSettings& settings = catalog->settings();
-  entry->info = {.name = settings.name,
-                 .settings = settings.bank,
-                 .revision = settings.revision,
-                 .create_time = settings.create_time,
-                 .dtype = settings.geometry.dtype,
-                 .model_fingerprint = settings.geometry.model_fingerprint};
+  entry->info = InfoFrom(settings);
   MSA_RETURN_IF_ERROR(CheckModel(settings, environment_.options.geometry));
+  MSA_ASSIGN_OR_RETURN(const int64_t num_bytes, catalog->EstimateResidentBytes(settings.geometry));
+  *refusal = make_room(num_bytes);
+  if (!refusal->ok()) return absl::OkStatus();
   MSA_ASSIGN_OR_RETURN(
       entry->bank, MemoryBank::Open(environment_, directories_.PathOf(name), std::move(catalog)));
   return absl::OkStatus();
@@ -182,12 +208,92 @@ absl::StatusOr<std::shared_ptr<Bank>> DirectoryBankStore::Create(const std::stri
   return bank;
 }
 
-absl::StatusOr<std::shared_ptr<Bank>> DirectoryBankStore::Get(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(name);
-  if (found == entries_.end() || found->second.is_hidden) return NoBank(name);
-  if (!found->second.problem.ok()) return found->second.problem;
-  return found->second.bank;
+absl::StatusOr<DirectoryBankStore::Entry*> DirectoryBankStore::Find(
+    const std::string& name, std::unique_lock<std::mutex>* lock) {
+  while (true) {
+    const auto found = entries_.find(name);
+    if (found == entries_.end() || found->second.is_hidden) return NoBank(name);
+    if (!found->second.is_changing) return &found->second;
+    changed_.wait(*lock);
+  }
+}
+
+absl::StatusOr<std::shared_ptr<Bank>> DirectoryBankStore::Get(const std::string& name) {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(Entry* const entry, Find(name, &lock));
+    if (!entry->problem.ok()) return entry->problem;
+    if (entry->bank != nullptr) {
+      entry->last_use = absl::Now();
+      return entry->bank;
+    }
+    MSA_RETURN_IF_ERROR(OpenClosed(name, &lock));
+  }
+}
+
+// Without the lock while it reads, so that other banks are served.
+absl::Status DirectoryBankStore::OpenClosed(const std::string& name,
+                                            std::unique_lock<std::mutex>* lock) {
+  entries_.at(name).is_changing = true;
+  lock->unlock();
+  absl::Status refusal;
+  Entry opened = OpenEntry(
+      name,
+      [&](int64_t num_bytes) {
+        std::unique_lock relock(mutex_);
+        return MakeRoom(num_bytes, &relock);
+      },
+      &refusal);
+  lock->lock();
+  Entry& entry = entries_.at(name);
+  opened.has_job = entry.has_job;
+  entry = std::move(opened);
+  changed_.notify_all();
+  return refusal;
+}
+
+absl::Status DirectoryBankStore::MakeRoom(int64_t num_bytes, std::unique_lock<std::mutex>* lock) {
+  while (true) {
+    const absl::Status status = environment_.router_key_budget->Check(num_bytes);
+    if (status.ok()) return status;
+    if (CloseOneIdle(lock)) continue;
+    const bool is_alone = std::none_of(entries_.begin(), entries_.end(), [](const auto& entry) {
+      return entry.second.bank != nullptr;
+    });
+    if (is_alone) return absl::OkStatus();  // as ever: what is stored is served
+    kernels::ErrorDetail detail = kernels::DetailOf(status);
+    detail.retry_after = absl::Seconds(1);
+    return kernels::WithDetail(
+        absl::ResourceExhaustedError(absl::StrCat(
+            "the bank is closed and the banks that are open are all in use: ", status.message())),
+        detail);
+  }
+}
+
+bool DirectoryBankStore::CloseOneIdle(std::unique_lock<std::mutex>* lock) {
+  Entry* oldest = nullptr;
+  std::string name;
+  for (auto& [entry_name, entry] : entries_) {
+    const bool is_idle = entry.bank != nullptr && entry.bank.use_count() == 1 && !entry.has_job &&
+                         !entry.is_hidden && !entry.is_changing &&
+                         entry.bank->WaitIdle(absl::ZeroDuration());
+    if (!is_idle || (oldest != nullptr && oldest->last_use <= entry.last_use)) continue;
+    oldest = &entry;
+    name = entry_name;
+  }
+  if (oldest == nullptr) return false;
+  oldest->is_changing = true;
+  oldest->info = oldest->bank->Info();
+  std::shared_ptr<MemoryBank> bank = std::move(oldest->bank);
+  oldest->bank = nullptr;
+  lock->unlock();
+  bank->Stop();
+  bank->CloseCatalog();
+  bank.reset();
+  lock->lock();
+  entries_.at(name).is_changing = false;
+  changed_.notify_all();
+  return true;
 }
 
 std::vector<BankInfo> DirectoryBankStore::List() const {
@@ -200,8 +306,8 @@ std::vector<BankInfo> DirectoryBankStore::List() const {
   return infos;
 }
 
-std::vector<std::shared_ptr<MemoryBank>> DirectoryBankStore::UsableBanks() const {
-  std::vector<std::shared_ptr<MemoryBank>> banks;
+std::vector<std::shared_ptr<Bank>> DirectoryBankStore::OpenBanks() const {
+  std::vector<std::shared_ptr<Bank>> banks;
   const std::lock_guard lock(mutex_);
   for (const auto& [name, entry] : entries_) {
     if (entry.bank != nullptr && !entry.is_hidden) banks.push_back(entry.bank);
@@ -210,15 +316,15 @@ std::vector<std::shared_ptr<MemoryBank>> DirectoryBankStore::UsableBanks() const
 }
 
 absl::Status DirectoryBankStore::Delete(const std::string& name, bool force) {
+  if (!force) Get(name).IgnoreError();  // a closed bank cannot say whether it has documents
   std::shared_ptr<MemoryBank> bank;
   {
-    const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(name);
-    if (found == entries_.end() || found->second.is_hidden) return NoBank(name);
-    if (found->second.has_job) return BankBusy(name);
-    MSA_RETURN_IF_ERROR(CheckRemovable(name, found->second.bank.get(), force));
-    bank = found->second.bank;
-    found->second.is_hidden = true;
+    std::unique_lock lock(mutex_);
+    MSA_ASSIGN_OR_RETURN(Entry* const entry, Find(name, &lock));
+    if (entry->has_job) return BankBusy(name);
+    MSA_RETURN_IF_ERROR(CheckRemovable(name, entry->bank.get(), force));
+    bank = entry->bank;
+    entry->is_hidden = true;
   }
   // Without the lock: callbacks of the bank may use the store.
   const absl::Status status = RemoveBank(name, bank.get());
@@ -390,7 +496,13 @@ absl::Status DirectoryBankStore::FillReplacement(const std::string& name, const 
 }
 
 void DirectoryBankStore::Drain(absl::Duration grace) {
-  const auto banks = UsableBanks();
+  std::vector<std::shared_ptr<MemoryBank>> banks;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, entry] : entries_) {
+      if (entry.bank != nullptr) banks.push_back(entry.bank);
+    }
+  }
   for (const auto& bank : banks) bank->RefuseIngest();
   const absl::Time end = absl::Now() + grace;
   for (const auto& bank : banks) {

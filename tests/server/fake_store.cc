@@ -51,7 +51,7 @@ absl::StatusOr<std::shared_ptr<engine::Bank>> FakeStore::Create(
   return std::shared_ptr<engine::Bank>(bank);
 }
 
-absl::StatusOr<std::shared_ptr<engine::Bank>> FakeStore::Get(const std::string& name) const {
+absl::StatusOr<std::shared_ptr<engine::Bank>> FakeStore::Get(const std::string& name) {
   if (std::shared_ptr<FakeBank> bank = Find(name)) return std::shared_ptr<engine::Bank>(bank);
   return StoreError(absl::NotFoundError(absl::StrCat("there is no bank \"", name, "\"")),
                     "BANK_NOT_FOUND", "bank", name);
@@ -62,6 +62,13 @@ std::vector<engine::BankInfo> FakeStore::List() const {
   std::vector<engine::BankInfo> infos;
   for (const auto& [name, bank] : banks_) infos.push_back(bank->Info());
   return infos;
+}
+
+std::vector<std::shared_ptr<engine::Bank>> FakeStore::OpenBanks() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<engine::Bank>> banks;
+  for (const auto& [name, bank] : banks_) banks.push_back(bank);
+  return banks;
 }
 
 absl::Status FakeStore::Delete(const std::string& name, bool force) {

@@ -22,7 +22,8 @@ class FakeStore : public engine::BankStore {
 
   absl::StatusOr<std::shared_ptr<engine::Bank>> Create(
       const std::string& name, const engine::BankSettings& settings) override;
-  absl::StatusOr<std::shared_ptr<engine::Bank>> Get(const std::string& name) const override;
+  absl::StatusOr<std::shared_ptr<engine::Bank>> Get(const std::string& name) override;
+  std::vector<std::shared_ptr<engine::Bank>> OpenBanks() const override;
   std::vector<engine::BankInfo> List() const override;
   absl::Status Delete(const std::string& name, bool force) override;
   absl::StatusOr<engine::BackupInfo> Backup(const std::string& bank, const std::string& backup,

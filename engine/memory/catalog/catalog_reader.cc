@@ -23,6 +23,9 @@ constexpr char kSelectUnfinished[] = "SELECT * FROM documents WHERE state IN (0,
 constexpr char kSelectSegments[] = "SELECT * FROM segments ORDER BY segment";
 // A page reads no more, so that a filter that keeps little does not hold the connection for long.
 constexpr int64_t kMaxRowsOfPage = 10'000;
+constexpr char kSumActive[] =
+    "SELECT sum(chunks), count(*), sum(length(id) + length(metadata)) FROM documents "
+    "WHERE state = 1";
 constexpr char kCount[] = "SELECT count(DISTINCT id) FROM documents WHERE state != 3";
 constexpr char kBegin[] = "BEGIN";
 constexpr char kCommit[] = "COMMIT";
@@ -107,11 +110,22 @@ absl::StatusOr<std::vector<SegmentRow>> CatalogReader::Segments() const {
   }
 }
 
-absl::StatusOr<int64_t> CatalogReader::CountDocuments() const {
-  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection_->Prepare(kCount));
+absl::StatusOr<int64_t> CatalogReader::ReadNumber(const char* sql) const {
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection_->Prepare(sql));
   MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
   return has_row ? statement.Int(0) : 0;
 }
+
+absl::StatusOr<int64_t> CatalogReader::EstimateResidentBytes(const MemoryGeometry& geometry) const {
+  constexpr int64_t kIndexBytesPerDocument = 128;
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection_->Prepare(kSumActive));
+  MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+  if (!has_row) return 0;
+  return statement.Int(0) * geometry.router_key_bytes_per_chunk() +
+         statement.Int(1) * kIndexBytesPerDocument + statement.Int(2);
+}
+
+absl::StatusOr<int64_t> CatalogReader::CountDocuments() const { return ReadNumber(kCount); }
 
 absl::StatusOr<uint64_t> CatalogReader::ForEachDocument(uint64_t first, int64_t limit, Visit visit,
                                                         Damaged damaged) const {

@@ -46,6 +46,8 @@ class CatalogReader {
   absl::StatusOr<std::vector<DocumentRow>> Unfinished() const;       // ACCEPTED or FAILED
   absl::StatusOr<std::string> TextOf(const DocumentRow& row) const;  // verified
   absl::StatusOr<std::vector<SegmentRow>> Segments() const;
+  // What the ACTIVE documents will take in memory, about: router keys, ids and metadata.
+  absl::StatusOr<int64_t> EstimateResidentBytes(const MemoryGeometry& geometry) const;
   absl::StatusOr<int64_t> CountDocuments() const;  // ids that are not DELETED
   // Rows in ascending number from `first` on, at most `limit` (0: all), while `visit` returns ok. A
   // damaged row is told to `damaged` and left out. Returns the number to go on with; 0: that was all.
@@ -72,6 +74,7 @@ class CatalogReader {
   SqliteConnection* connection() const { return connection_.get(); }
 
  private:
+  absl::StatusOr<int64_t> ReadNumber(const char* sql) const;
   absl::StatusOr<DocumentInfo> InfoWithText(const DocumentRow& row, bool with_text) const;
 
   const std::unique_ptr<SqliteConnection> connection_;
