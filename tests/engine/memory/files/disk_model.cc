@@ -158,12 +158,15 @@ std::shared_ptr<const std::string> DiskModel::BytesAfter(uint64_t node,
   uint64_t size = bytes->size();
   for (size_t i = 0; i < count; ++i) {
     const FileOperation& operation = *file.unsynced[i];
+    // Blocks are freed with the change of the size, and what is written then goes to others.
+    if (operation.kind == Kind::kTruncate && i >= before(kSize)) break;
     const bool is_torn = loss.way == Way::kLastWriteTorn && file.unsynced[i] == last_write_;
     const uint64_t first_block = operation.offset / loss.block_bytes;
     const uint64_t last_byte = operation.offset + std::max<size_t>(operation.bytes.size(), 1) - 1;
     const uint64_t num_blocks = last_byte / loss.block_bytes - first_block + 1;
     const uint64_t cut = first_block + Mix(loss.seed, node, i) % num_blocks;
     const auto takes = [&](uint64_t block) {
+      if (operation.kind == Kind::kTruncate) return true;
       return i < before(block) && (!is_torn || block < cut);
     };
     ChangeBlocks(operation, loss.block_bytes, takes, bytes.get());

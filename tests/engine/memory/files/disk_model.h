@@ -12,7 +12,8 @@ namespace msa::engine {
 
 // One way in which the power may go. What is not synced is in the disk's hands: of every block of a
 // file (`block_bytes`) any state since the last sync may be there, and the same goes for a file's
-// size; of a directory's entries any of the changes since its last sync.
+// size, but a file is cut as a whole or not at all; of a directory's entries any of the changes
+// since its last sync.
 struct PowerLoss {
   enum class Way {
     kUnsyncedLost,

@@ -111,6 +111,21 @@ TEST_F(SimulatedFileSystemTest, EveryBlockIsAsItWasAtSomeTimeSinceTheLastSync) {
   EXPECT_THAT(ordered, ElementsAre("aaa", "bbb", "bcb"));
 }
 
+TEST_F(SimulatedFileSystemTest, AFileIsCutAsAWholeOrNotAtAll) {
+  Put("/d/a", std::string(1024, 'a'), /*syncs=*/true);
+  ASSERT_TRUE(files_.SyncDirectory("/d").ok());
+  const auto file = files_.OpenForUpdate("/d/a").value();
+  ASSERT_TRUE(file->Truncate(0).ok());
+  ASSERT_TRUE(file->WriteAt(0, Bytes(std::string(1024, 'b'))).ok());
+  std::set<std::string> any;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const std::string bytes = After({Way::kAnyBlocks, 512, seed}, "/d/a");
+    any.insert(bytes.empty() ? "" : std::string({bytes[0], bytes[1023]}));
+  }
+  const std::string zero(1, '\0');
+  EXPECT_THAT(any, ElementsAre("", zero + zero, zero + "b", "aa", "b" + zero, "bb"));
+}
+
 TEST_F(SimulatedFileSystemTest, WhatAFailedSyncLeftIsNeverDurable) {
   Put("/d/a", "old", /*syncs=*/true);
   ASSERT_TRUE(files_.SyncDirectory("/d").ok());
