@@ -4,6 +4,7 @@
 
 #include "client/cli/answer_printer.h"
 #include "client/cli/commands.h"
+#include "client/cli/limit_options.h"
 #include "client/cli/message_json.h"
 #include "client/cli/option_checks.h"
 #include "client/cli/scope_options.h"
@@ -85,32 +86,9 @@ void AddSamplingOptions(CLI::App* ask, v1::GenerateRequest* request) {
       ->group(group);
 }
 
-void AddLimitOptions(CLI::App* ask, v1::GenerateRequest* request) {
+void AddBounds(CLI::App* ask, v1::GenerateRequest* request) {
   const std::string group = "Bounds";
-  ask->add_option_function<int32_t>(
-         "--max-tokens",
-         [=](const int32_t& v) { request->mutable_limits()->set_max_answer_tokens(v); },
-         "of the answer (default 512)")
-      ->group(group);
-  ask->add_option_function<int32_t>(
-         "--max-rounds", [=](const int32_t& v) { request->mutable_limits()->set_max_rounds(v); },
-         "rounds of routing (default 8)")
-      ->group(group);
-  ask->add_option_function<int32_t>(
-         "--max-citations",
-         [=](const int32_t& v) { request->mutable_limits()->set_max_citations(v); },
-         "documents cited per round (default 16)")
-      ->group(group);
-  ask->add_option_function<int32_t>(
-         "--max-retrieval-tokens",
-         [=](const int32_t& v) { request->mutable_limits()->set_max_retrieval_tokens(v); },
-         "written per round before it is cut (default 256)")
-      ->group(group);
-  ask->add_option_function<int64_t>(
-         "--max-expansion-bytes",
-         [=](const int64_t& v) { request->mutable_limits()->set_max_expansion_bytes(v); },
-         "of cited text over all rounds (default 1 MiB)")
-      ->group(group);
+  AddLimitOptions(ask, group, "the bank's, or ", [request] { return request->mutable_limits(); });
   ask->add_option_function<std::vector<std::string>>(
          "--stop",
          [=](const std::vector<std::string>& strings) {
@@ -137,7 +115,7 @@ void AddAskCommand(CLI::App* app, CommandContext* context) {
       ->capture_default_str();
   AddScopeOptions(ask, &options->request);
   AddSamplingOptions(ask, &options->request);
-  AddLimitOptions(ask, &options->request);
+  AddBounds(ask, &options->request);
   SetCommand(ask, context, /*needs_bank=*/true, [=] {
     return given->empty() ? AskLines(*options, context) : AskOnce(*options, *question, context);
   });

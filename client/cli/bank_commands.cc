@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
+#include "client/cli/limit_options.h"
 #include "client/cli/message_json.h"
 #include "client/cli/number_format.h"
 #include "client/cli/table.h"
@@ -13,30 +14,9 @@
 namespace msa::client {
 namespace {
 
-// "2026-01-31 12:00:00", local time.
-std::string FormatDate(const google::protobuf::Timestamp& timestamp) {
-  return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixSeconds(timestamp.seconds()),
-                          absl::LocalTimeZone());
-}
+constexpr char kLimitGroup[] = "For questions that do not say otherwise";
 
 std::string FormatBudget(int64_t tokens) { return tokens == 0 ? "none" : FormatCount(tokens); }
-
-void PrintBank(const v1::Bank& bank, CommandContext* context) {
-  if (context->json()) {
-    context->PrintJson(MessageToJson(bank));
-    return;
-  }
-  Table table({{""}, {""}});
-  table.AddRow({"bank", bank.name()});
-  if (!bank.settings().display_name().empty())
-    table.AddRow({"display name", bank.settings().display_name()});
-  table.AddRow({"token budget", FormatBudget(bank.settings().token_budget())});
-  table.AddRow({"revision", absl::StrCat(bank.revision())});
-  table.AddRow({"created", FormatDate(bank.create_time())});
-  table.AddRow({"stored as", bank.dtype()});
-  table.AddRow({"model", bank.model_fingerprint()});
-  table.Print(context->out());
-}
 
 ExitCode CreateBank(const v1::BankSettings& settings, CommandContext* context) {
   const absl::StatusOr<v1::Bank> bank =
@@ -140,40 +120,104 @@ ExitCode GetStats(CommandContext* context) {
   return kExitOk;
 }
 
-ExitCode CompactBank(CommandContext* context) {
-  const auto response = context->client().CompactBank(context->options.bank);
-  if (!response.ok()) return context->Report(response.status());
-  if (context->json()) {
-    context->PrintJson(MessageToJson(*response));
-    return kExitOk;
+// Read, changed and written, because default limits are set as a whole.
+ExitCode UpdateBank(const v1::BankSettings& given, std::vector<std::string> paths,
+                    bool clear_limits, CommandContext* context) {
+  v1::BankSettings settings = given;
+  if (given.has_default_limits() || clear_limits) {
+    const absl::StatusOr<v1::Bank> before = context->client().GetBank(context->options.bank);
+    if (!before.ok()) return context->Report(before.status());
+    v1::GenerationLimits limits;
+    if (!clear_limits) limits = before->settings().default_limits();
+    limits.MergeFrom(given.default_limits());
+    *settings.mutable_default_limits() = limits;
+    paths.push_back("default_limits");
   }
-  context->Remark(absl::StrCat("Dropped ",
-                               FormatNoun(response->dropped_documents(), "document", "documents"),
-                               ", ", FormatBytes(response->freed_bytes()), "; ",
-                               FormatNoun(response->segments(), "segment", "segments"), " now."));
-  if (response->pinned_documents() > 0) {
-    context->Remark(absl::StrCat(
-        FormatNoun(response->pinned_documents(), "deleted document", "deleted documents"),
-        " still seen by running queries; compact again later."));
+  if (paths.empty()) {
+    context->err() << "msactl: nothing to change; bank update --help lists what can be"
+                   << std::endl;
+    return kExitUsage;
   }
+  const absl::StatusOr<v1::Bank> bank =
+      context->client().UpdateBank(context->options.bank, settings, paths);
+  if (!bank.ok()) return context->Report(bank.status());
+  PrintBank(*bank, context);
   return kExitOk;
 }
 
-// The bank is named by the first argument, as in `bank get notes`, or by --bank.
-CLI::App* AddVerb(CLI::App* group, const std::string& name, const std::string& help) {
+void AddUpdateCommand(CLI::App* group, CommandContext* context) {
+  CLI::App* update = AddBankVerb(group, "update", "change a bank's settings, from now on");
+  auto settings = std::make_shared<v1::BankSettings>();
+  auto paths = std::make_shared<std::vector<std::string>>();
+  auto clear_limits = std::make_shared<bool>(false);
+  update->add_option_function<std::string>(
+      "--display-name",
+      [=](const std::string& name) {
+        settings->set_display_name(name);
+        paths->push_back("display_name");
+      },
+      "for people");
+  update->add_option_function<int64_t>(
+      "--token-budget",
+      [=](const int64_t& tokens) {
+        settings->set_token_budget(tokens);
+        paths->push_back("token_budget");
+      },
+      "the most tokens that the bank may hold; 0: no limit. Less than it holds keeps new documents "
+      "out");
+  AddLimitOptions(update, kLimitGroup, "",
+                  [settings] { return settings->mutable_default_limits(); });
+  update->add_flag("--clear-limits", *clear_limits, "forget the bank's limits first")
+      ->group(kLimitGroup);
+  SetCommand(update, context, /*needs_bank=*/true,
+             [=] { return UpdateBank(*settings, *paths, *clear_limits, context); });
+}
+
+}  // namespace
+
+std::string FormatDate(const google::protobuf::Timestamp& timestamp) {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixSeconds(timestamp.seconds()),
+                          absl::LocalTimeZone());
+}
+
+CLI::App* AddBankVerb(CLI::App* group, const std::string& name, const std::string& help) {
   CLI::App* verb = group->add_subcommand(name, help);
   verb->add_option(kBankArgument, "the bank; also --bank")->type_name("");
   return verb;
 }
 
-}  // namespace
+void PrintBank(const v1::Bank& bank, CommandContext* context) {
+  if (context->json()) {
+    context->PrintJson(MessageToJson(bank));
+    return;
+  }
+  Table table({{""}, {""}});
+  table.AddRow({"bank", bank.name()});
+  if (!bank.settings().display_name().empty())
+    table.AddRow({"display name", bank.settings().display_name()});
+  table.AddRow({"token budget", FormatBudget(bank.settings().token_budget())});
+  const v1::GenerationLimits& limits = bank.settings().default_limits();
+  const auto add_limit = [&table](const char* name, bool is_set, int64_t value) {
+    if (is_set) table.AddRow({name, FormatCount(value)});
+  };
+  add_limit("  rounds", limits.has_max_rounds(), limits.max_rounds());
+  add_limit("  citations", limits.has_max_citations(), limits.max_citations());
+  add_limit("  retrieval tokens", limits.has_max_retrieval_tokens(), limits.max_retrieval_tokens());
+  add_limit("  answer tokens", limits.has_max_answer_tokens(), limits.max_answer_tokens());
+  add_limit("  expansion bytes", limits.has_max_expansion_bytes(), limits.max_expansion_bytes());
+  table.AddRow({"revision", absl::StrCat(bank.revision())});
+  table.AddRow({"created", FormatDate(bank.create_time())});
+  table.AddRow({"stored as", bank.dtype()});
+  table.AddRow({"model", bank.model_fingerprint()});
+  table.Print(context->out());
+}
 
 void AddBankCommands(CLI::App* app, CommandContext* context) {
-  CLI::App* group = app->add_subcommand("bank", "create, list, inspect, compact and delete banks");
+  CLI::App* group = app->add_subcommand("bank", "create, inspect, change, keep and delete banks");
   group->require_subcommand(1);
 
   CLI::App* create =
-      AddVerb(group, "create", "create a bank; names have 1 to 64 characters of a-z 0-9 _ -");
+      AddBankVerb(group, "create", "create a bank; names have 1 to 64 characters of a-z 0-9 _ -");
   auto settings = std::make_shared<v1::BankSettings>();
   create->add_option_function<int64_t>(
       "--token-budget", [settings](const int64_t& tokens) { settings->set_token_budget(tokens); },
@@ -181,27 +225,29 @@ void AddBankCommands(CLI::App* app, CommandContext* context) {
   create->add_option_function<std::string>(
       "--display-name", [settings](const std::string& name) { settings->set_display_name(name); },
       "for people");
+  AddLimitOptions(create, kLimitGroup, "",
+                  [settings] { return settings->mutable_default_limits(); });
   SetCommand(create, context, /*needs_bank=*/true, [=] { return CreateBank(*settings, context); });
 
   CLI::App* list = group->add_subcommand("list", "all banks");
   SetCommand(list, context, /*needs_bank=*/false, [=] { return ListBanks(context); });
 
-  CLI::App* get = AddVerb(group, "get", "a bank's settings");
+  CLI::App* get = AddBankVerb(group, "get", "a bank's settings");
   SetCommand(get, context, /*needs_bank=*/true, [=] { return GetBank(context); });
 
   CLI::App* remove =
-      AddVerb(group, "delete", "delete a bank; asks on a terminal when it has documents");
+      AddBankVerb(group, "delete", "delete a bank; asks on a terminal when it has documents");
   auto force = std::make_shared<bool>(false);
   remove->add_flag("--force", *force, "delete it with its documents, without asking");
   SetCommand(remove, context, /*needs_bank=*/true, [=] { return DeleteBank(*force, context); });
 
-  CLI::App* stats =
-      AddVerb(group, "stats", "documents, tokens, chunks, bytes and how they lie on the shards");
+  CLI::App* stats = AddBankVerb(group, "stats",
+                                "documents, tokens, chunks, bytes and how they lie on the shards");
   SetCommand(stats, context, /*needs_bank=*/true, [=] { return GetStats(context); });
 
-  CLI::App* compact = AddVerb(group, "compact",
-                              "drop what was deleted from memory and disk, and wait for it");
-  SetCommand(compact, context, /*needs_bank=*/true, [=] { return CompactBank(context); });
+  AddUpdateCommand(group, context);
+  AddBankJobCommands(group, context);
+  AddExportCommand(group, context);
 }
 
 }  // namespace msa::client

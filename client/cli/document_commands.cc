@@ -116,7 +116,7 @@ ExitCode DeleteDocuments(const std::vector<std::string>& ids, const std::string&
 }  // namespace
 
 void AddDocumentCommands(CLI::App* app, CommandContext* context) {
-  CLI::App* group = app->add_subcommand("doc", "read and delete documents");
+  CLI::App* group = app->add_subcommand("doc", "read, change and delete documents");
   group->require_subcommand(1);
 
   CLI::App* get = group->add_subcommand("get", "a document with its text");
@@ -133,6 +133,8 @@ void AddDocumentCommands(CLI::App* app, CommandContext* context) {
   list->add_flag("--text", *with_text, "with the texts (on tables, their beginnings)");
   SetCommand(list, context, /*needs_bank=*/true,
              [=] { return ListDocuments(*list_filter, *limit, *with_text, context); });
+
+  AddDocumentUpdateCommand(group, context);
 
   CLI::App* remove = group->add_subcommand(
       "delete", "delete documents; no query that starts afterwards sees them");

@@ -24,9 +24,12 @@ void AddIngestCommand(CLI::App* app, CommandContext* context) {
   ingest->add_option("FILE|DIR|-", *paths, "what to read")->required()->type_name("");
   ingest
       ->add_option("--mode", options->mode,
-                   "an id that is there with other content is an error, or replaced")
-      ->transform(OneOf({{"insert", v1::INGEST_MODE_INSERT}, {"upsert", v1::INGEST_MODE_UPSERT}}))
-      ->type_name("insert|upsert")
+                   "an id that is there with other content is an error, or replaced; update-only: "
+                   "one that is not there is an error")
+      ->transform(OneOf({{"insert", v1::INGEST_MODE_INSERT},
+                         {"upsert", v1::INGEST_MODE_UPSERT},
+                         {"update-only", v1::INGEST_MODE_UPDATE_ONLY}}))
+      ->type_name("insert|upsert|update-only")
       ->default_str("insert");
   ingest
       ->add_option("--ack", options->acknowledge_at,
@@ -52,6 +55,12 @@ void AddIngestCommand(CLI::App* app, CommandContext* context) {
       ->add_option("--rejects", options->rejects_path,
                    "write refused documents to FILE, which ingest can read again")
       ->type_name("FILE");
+  ingest
+      ->add_option(
+          "--session", options->session,
+          "a name for this ingest, at most 128 bytes: run again with the same name and the "
+          "same input, it passes over what has had its result, until the server restarts")
+      ->type_name("NAME");
   ingest->add_flag("--dry-run", *dry_run, "only read, split and count");
   SetCommand(ingest, context, /*needs_bank=*/false, [=]() -> ExitCode {
     if (!*dry_run && context->options.bank.empty()) {

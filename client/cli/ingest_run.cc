@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cli/document_message.h"
 #include "client/cli/number_format.h"
 #include "client/cli/progress_bar.h"
 #include "client/cli/rejects.h"
@@ -16,19 +17,6 @@
 
 namespace msa::client {
 namespace {
-
-v1::IngestDocument ToMessage(const SourceDocument& source) {
-  v1::IngestDocument message;
-  message.set_document_id(source.id);
-  message.set_text(source.text);
-  for (const auto& [key, value] : source.metadata) {
-    v1::MetadataValue& entry = (*message.mutable_metadata())[key];
-    if (const auto* text = std::get_if<std::string>(&value)) entry.set_string_value(*text);
-    if (const auto* number = std::get_if<double>(&value)) entry.set_number_value(*number);
-    if (const auto* truth = std::get_if<bool>(&value)) entry.set_bool_value(*truth);
-  }
-  return message;
-}
 
 // One ingest command: reads and sends on its own thread, hears of results on the stream's.
 class IngestRun {
@@ -49,12 +37,14 @@ class IngestRun {
     stream_options.bank = context_->options.bank;
     stream_options.mode = options_.mode;
     stream_options.acknowledge_at = options_.acknowledge_at;
+    stream_options.session_id = options_.session;
     stream_options.progress_timeout = context_->timeout();
     const absl::Time start = absl::Now();
     IngestStream stream(
         &context_->client(), stream_options,
         [this](int64_t index, const v1::IngestResult& result) { OnResult(index, result); });
-    absl::Status status = SendAll(&stream);
+    absl::Status status = Resume(&stream);
+    if (status.ok()) status = SendAll(&stream);
     const absl::Status finished = stream.Finish();
     if (status.ok()) status = finished;
     bar_.Clear();
@@ -68,6 +58,14 @@ class IngestRun {
   }
 
  private:
+  absl::Status Resume(IngestStream* stream) {
+    if (options_.session.empty()) return absl::OkStatus();
+    const absl::StatusOr<int64_t> resume_after = stream->ResumeAfter();
+    if (!resume_after.ok()) return resume_after.status();
+    num_before_ = *resume_after;
+    return absl::OkStatus();
+  }
+
   // The error of the input or of the stream, not of a single document.
   absl::Status SendAll(IngestStream* stream) {
     while (!context_->interrupted() && !(options_.stop_on_error && rejects_.count() > 0)) {
@@ -105,6 +103,10 @@ class IngestRun {
       pieces.push_back(std::move(document));
     }
     for (SourceDocument& piece : pieces) {
+      if (num_passed_over_ < num_before_) {
+        ++num_passed_over_;
+        continue;
+      }
       v1::IngestDocument message = ToMessage(piece);
       {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -134,14 +136,13 @@ class IngestRun {
     const double seconds = absl::ToDoubleSeconds(elapsed);
     const double rate = seconds > 0 ? static_cast<double>(documents) / seconds : 0;
     if (context_->json()) {
-      context_->PrintJson({{"documents", documents},
-                           {"stored", totals.stored},
-                           {"unchanged", totals.deduplicated},
-                           {"rejected", rejected},
-                           {"unknown", totals.unknown},
-                           {"tokens", totals.tokens},
-                           {"elapsed_seconds", seconds},
-                           {"documents_per_second", rate}});
+      nlohmann::ordered_json summary{
+          {"documents", documents},           {"stored", totals.stored},
+          {"unchanged", totals.deduplicated}, {"rejected", rejected},
+          {"unknown", totals.unknown},        {"tokens", totals.tokens},
+          {"elapsed_seconds", seconds},       {"documents_per_second", rate}};
+      if (!options_.session.empty()) summary["passed_over"] = num_passed_over_;
+      context_->PrintJson(summary);
       return;
     }
     if (context_->options.quiet) return;
@@ -150,6 +151,8 @@ class IngestRun {
                     << " unchanged, " << FormatCount(rejected) << " rejected";
     if (totals.unknown > 0)
       context_->out() << ", " << FormatCount(totals.unknown) << " without a result";
+    if (num_passed_over_ > 0)
+      context_->out() << ", " << FormatCount(num_passed_over_) << " passed over";
     context_->out() << "; " << FormatNoun(totals.tokens, "token", "tokens") << " in "
                     << FormatSeconds(elapsed) << " (" << FormatCount(static_cast<int64_t>(rate))
                     << " documents/s)" << std::endl;
@@ -160,6 +163,8 @@ class IngestRun {
   CommandContext* const context_;
   ProgressBar bar_;
   Rejects rejects_;
+  int64_t num_before_ = 0;  // documents of the session that have had their results
+  int64_t num_passed_over_ = 0;
   std::atomic<double> fraction_read_ = -1;  // negative: not known
   std::mutex mutex_;
   std::map<int64_t, SourceDocument>

@@ -1,8 +1,6 @@
-#include <fstream>
-#include <iterator>
 #include <memory>
-#include <sstream>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -12,7 +10,7 @@
 #include "client/cli/number_format.h"
 #include "client/cli/option_checks.h"
 #include "client/cli/table.h"
-#include "client/cli/utf8.h"
+#include "client/cli/text_file.h"
 
 namespace msa::client {
 namespace {
@@ -96,15 +94,9 @@ ExitCode ServerHealth(const std::string& service, double wait_seconds, CommandCo
 
 ExitCode CountTokens(std::string text, const std::string& file, CommandContext* context) {
   if (!file.empty()) {
-    std::ifstream stream(file, std::ios::binary);
-    if (!stream)
-      return context->Report(absl::NotFoundError(absl::StrCat(file, ": cannot be read")));
-    text.assign(std::istreambuf_iterator<char>(stream), {});
-    const size_t invalid = FirstInvalidUtf8Byte(text);
-    if (invalid != std::string::npos) {
-      return context->Report(
-          absl::InvalidArgumentError(absl::StrCat(file, ": not UTF-8 at byte ", invalid + 1)));
-    }
+    absl::StatusOr<std::string> read = ReadTextFile(file);
+    if (!read.ok()) return context->Report(read.status());
+    text = *std::move(read);
   }
   const absl::StatusOr<v1::CountTokensResponse> count = context->client().CountTokens(text);
   if (!count.ok()) return context->Report(count.status());

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/utf8.h"
@@ -23,7 +24,8 @@ std::string Describe(const Json& value) {
   return absl::StrCat(value.type_name(), " ", OneLine(text, 40));
 }
 
-absl::StatusOr<Json> ParseObject(std::string_view line, const std::string& where) {
+absl::StatusOr<Json> ParseObject(std::string_view line, const std::string& where,
+                                 const char* expected) {
   const size_t invalid = FirstInvalidUtf8Byte(line);
   if (invalid != std::string_view::npos) {
     return Refuse(where, absl::StrCat("not UTF-8 at byte ", invalid + 1, " of the line"));
@@ -31,9 +33,7 @@ absl::StatusOr<Json> ParseObject(std::string_view line, const std::string& where
   try {
     Json json = Json::parse(line);
     if (!json.is_object()) {
-      return Refuse(where,
-                    absl::StrCat("expected a JSON object {\"id\", \"text\", \"metadata\"}, found ",
-                                 Describe(json)));
+      return Refuse(where, absl::StrCat("expected ", expected, ", found ", Describe(json)));
     }
     return json;
   } catch (const Json::parse_error& error) {
@@ -89,6 +89,23 @@ absl::Status ReadMetadata(const Json& value, const std::string& where, SourceDoc
   return absl::OkStatus();
 }
 
+Json ToJson(const MetadataValue& value) {
+  if (const auto* text = std::get_if<std::string>(&value)) return *text;
+  if (const auto* truth = std::get_if<bool>(&value)) return *truth;
+  const double number = std::get<double>(value);
+  // Beyond it not every whole number has a double of its own.
+  constexpr double kMostWhole = 9007199254740992.0;
+  const bool is_whole = std::trunc(number) == number && std::abs(number) <= kMostWhole &&
+                        !(number == 0 && std::signbit(number));
+  return is_whole ? Json(static_cast<int64_t>(number)) : Json(number);
+}
+
+Json ToJson(const SourceDocument& document) {
+  Json json{{"id", document.id}, {"text", document.text}};
+  for (const auto& [key, value] : document.metadata) json["metadata"][key] = ToJson(value);
+  return json;
+}
+
 Json ErrorJson(const absl::Status& error) {
   return Json{{"code", absl::StatusCodeToString(error.code())},
               {"message", std::string(error.message())}};
@@ -101,7 +118,8 @@ std::string Dump(const Json& json) {
 }  // namespace
 
 absl::StatusOr<SourceDocument> ParseDocumentLine(std::string_view line, const std::string& where) {
-  absl::StatusOr<Json> json = ParseObject(line, where);
+  absl::StatusOr<Json> json =
+      ParseObject(line, where, "a JSON object {\"id\", \"text\", \"metadata\"}");
   if (!json.ok()) return json.status();
   SourceDocument document;
   document.where = where;
@@ -129,11 +147,20 @@ absl::StatusOr<SourceDocument> ParseDocumentLine(std::string_view line, const st
   return document;
 }
 
+absl::StatusOr<Metadata> ParseMetadata(std::string_view json, const std::string& where) {
+  absl::StatusOr<Json> object =
+      ParseObject(json, where, "a JSON object of strings, numbers and booleans");
+  if (!object.ok()) return object.status();
+  SourceDocument document;
+  const absl::Status status = ReadMetadata(*object, where, &document);
+  if (!status.ok()) return status;
+  return std::move(document.metadata);
+}
+
+std::string DocumentLine(const SourceDocument& document) { return Dump(ToJson(document)); }
+
 std::string RejectedDocumentLine(const SourceDocument& document, const absl::Status& error) {
-  Json json{{"id", document.id}, {"text", document.text}};
-  for (const auto& [key, value] : document.metadata) {
-    std::visit([&, &name = key](const auto& v) { json["metadata"][name] = v; }, value);
-  }
+  Json json = ToJson(document);
   json["_where"] = document.where;
   json["_error"] = ErrorJson(error);
   return Dump(json);

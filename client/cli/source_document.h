@@ -11,12 +11,13 @@
 namespace msa::client {
 
 using MetadataValue = std::variant<std::string, double, bool>;
+using Metadata = std::map<std::string, MetadataValue>;
 
 // A document as the user's files hold it.
 struct SourceDocument {
   std::string id;
   std::string text;
-  std::map<std::string, MetadataValue> metadata;
+  Metadata metadata;
   std::string where;  // "docs.jsonl:12" or "notes/a.md": where it stands, for messages
 };
 
@@ -26,8 +27,14 @@ struct SourceDocument {
 // INVALID_ARGUMENT: "WHERE: what is wrong and what is allowed".
 absl::StatusOr<SourceDocument> ParseDocumentLine(std::string_view line, const std::string& where);
 
-// The line that ParseDocumentLine reads as `document`, without the line break, with `_where` and
-// `_error` added.
+// An object of strings, numbers and booleans. Errors as above.
+absl::StatusOr<Metadata> ParseMetadata(std::string_view json, const std::string& where);
+
+// The line that ParseDocumentLine reads as `document`, without the line break. Whole numbers stand
+// without a point.
+std::string DocumentLine(const SourceDocument& document);
+
+// The same with `_where` and `_error` added.
 std::string RejectedDocumentLine(const SourceDocument& document, const absl::Status& error);
 // The same for a line that could not be read: only `_where`, `_error` and the line itself as
 // `_line`.

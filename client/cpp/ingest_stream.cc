@@ -6,6 +6,7 @@
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -19,6 +20,9 @@ namespace {
 // The server names the time to wait, and the stream goes on meanwhile: patience costs nothing.
 constexpr int kMaxDocumentAttempts = 100;
 
+// Longer texts come in parts, so that a message stays small.
+constexpr size_t kPartBytes = size_t{1} << 20;
+
 int64_t TextBytes(const v1::IngestDocument& document) {
   return static_cast<int64_t>(document.text().size());
 }
@@ -31,6 +35,7 @@ class IngestStream::Sender {
   Sender(Connection* connection, IngestOptions options, ResultCallback on_result);
   ~Sender();
 
+  absl::StatusOr<int64_t> ResumeAfter();
   absl::Status Add(v1::IngestDocument document);
   absl::Status Finish();
   IngestTotals totals() const;
@@ -43,8 +48,10 @@ class IngestStream::Sender {
   };
   using Stream = grpc::ClientReaderWriter<v1::IngestDocumentsRequest, v1::IngestDocumentsResponse>;
 
-  void Open();                 // begins a stream and sends what has no result yet
-  void Send(Pending pending);  // a broken stream shows in reader_ended_
+  void Open();  // begins a stream and sends what has no result yet
+  void Send(
+      Pending pending);  // under a new sequence number; a broken stream shows in reader_ended_
+  void WriteDocument(const v1::IngestDocument& document);
   absl::Status WaitUntil(const std::function<bool()>& enough);  // keeps the stream going meanwhile
   absl::Status Reopen();
   absl::Status Close();  // joins the reader; how the stream ended
@@ -74,7 +81,8 @@ class IngestStream::Sender {
   std::multimap<absl::Time, Pending> delayed_;  // to be sent again then
   int64_t pending_bytes_ = 0;                   // of both
   int broken_attempts_ = 0;                     // streams in a row that broke off without a result
-  int64_t num_results_ = 0;
+  int64_t num_signs_ = 0;                       // of life: results, and throttles
+  std::optional<int64_t> resume_after_;         // once the server has said that it started
   bool reader_ended_ = false;
   bool timed_out_ = false;
   bool stopping_ = false;
@@ -98,6 +106,16 @@ IngestStream::Sender::~Sender() {
   }
   if (watcher_.joinable()) watcher_.join();
   if (stream_ != nullptr) Close().IgnoreError();
+}
+
+absl::StatusOr<int64_t> IngestStream::Sender::ResumeAfter() {
+  if (!failure_.ok()) return failure_;
+  if (stream_ == nullptr) Open();
+  const absl::Status status = WaitUntil([this] { return resume_after_.has_value(); });
+  if (!status.ok()) return status;
+  std::lock_guard<std::mutex> lock(mutex_);
+  next_sequence_ = static_cast<uint64_t>(*resume_after_) + 1;
+  return *resume_after_;
 }
 
 absl::Status IngestStream::Sender::Add(v1::IngestDocument document) {
@@ -136,11 +154,11 @@ IngestTotals IngestStream::Sender::totals() const {
 }
 
 void IngestStream::Sender::Open() {
-  std::map<uint64_t, Pending> unanswered;
+  std::vector<v1::IngestDocument> unanswered;  // by sequence, which they keep
   {
     std::lock_guard<std::mutex> lock(mutex_);
     call_ = std::make_unique<ActiveCall>(&connection_->calls(), absl::InfiniteDuration());
-    unanswered.swap(in_flight_);
+    for (const auto& [sequence, pending] : in_flight_) unanswered.push_back(pending.document);
     reader_ended_ = false;
   }
   stream_ = connection_->memory().IngestDocuments(call_->context());
@@ -148,21 +166,45 @@ void IngestStream::Sender::Open() {
   request.mutable_start()->set_bank(options_.bank);
   request.mutable_start()->set_mode(options_.mode);
   request.mutable_start()->set_acknowledge_at(options_.acknowledge_at);
+  request.mutable_start()->set_session_id(options_.session_id);
   stream_->Write(request);
   reader_ = std::thread([this, stream = stream_.get()] { ReadResults(stream); });
-  for (auto& [sequence, pending] : unanswered) Send(std::move(pending));
+  for (const v1::IngestDocument& document : unanswered) WriteDocument(document);
 }
 
 void IngestStream::Sender::Send(Pending pending) {
-  v1::IngestDocumentsRequest request;
+  v1::IngestDocument document;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     pending.document.set_sequence(next_sequence_);
-    *request.mutable_document() = pending.document;
+    document = pending.document;
     in_flight_.emplace(next_sequence_++, std::move(pending));
     changed_.notify_all();  // the watcher's clock starts
   }
-  stream_->Write(request);
+  WriteDocument(document);
+}
+
+void IngestStream::Sender::WriteDocument(const v1::IngestDocument& document) {
+  v1::IngestDocumentsRequest request;
+  const std::string& text = document.text();
+  if (text.size() <= kPartBytes) {
+    *request.mutable_document() = document;
+    stream_->Write(request);
+    return;
+  }
+  for (size_t offset = 0; offset < text.size(); offset += kPartBytes) {
+    v1::IngestPart* part = request.mutable_part();
+    part->Clear();
+    part->set_sequence(document.sequence());
+    if (offset == 0) {
+      part->set_document_id(document.document_id());
+      *part->mutable_metadata() = document.metadata();
+    }
+    part->set_offset(static_cast<int64_t>(offset));
+    part->set_text(text.substr(offset, kPartBytes));
+    part->set_last(offset + kPartBytes >= text.size());
+    if (!stream_->Write(request)) return;
+  }
 }
 
 absl::Status IngestStream::Sender::WaitUntil(const std::function<bool()>& enough) {
@@ -234,7 +276,16 @@ absl::Status IngestStream::Sender::Fail(absl::Status error) {
 void IngestStream::Sender::ReadResults(Stream* stream) {
   v1::IngestDocumentsResponse response;
   while (stream->Read(&response)) {
-    if (response.has_result()) HandleResult(response.result());
+    if (response.has_result()) {
+      HandleResult(response.result());
+      continue;
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (response.has_started()) {
+      resume_after_ = static_cast<int64_t>(response.started().resume_after());
+    }
+    ++num_signs_;
+    changed_.notify_all();
   }
   std::lock_guard<std::mutex> lock(mutex_);
   reader_ended_ = true;
@@ -251,9 +302,9 @@ void IngestStream::Sender::HandleResult(const v1::IngestResult& result) {
     Pending pending = std::move(found->second);
     in_flight_.erase(found);
     broken_attempts_ = 0;
-    ++num_results_;
+    ++num_signs_;
     RetryPolicy policy = connection_->options().retry;
-    policy.max_attempts = kMaxDocumentAttempts;
+    policy.max_attempts = options_.session_id.empty() ? kMaxDocumentAttempts : 1;
     const std::optional<absl::Duration> wait =
         WaitBeforeRetry(policy, error, ++pending.attempts, /*repeatable=*/false);
     if (wait.has_value()) {
@@ -282,10 +333,10 @@ void IngestStream::Sender::WatchProgress() {
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || !in_flight_.empty(); });
     if (stopping_) return;
-    const int64_t results = num_results_;
-    const bool moved = changed_.wait_for(
-        lock, absl::ToChronoNanoseconds(options_.progress_timeout),
-        [&] { return stopping_ || in_flight_.empty() || num_results_ != results; });
+    const int64_t signs = num_signs_;
+    const bool moved =
+        changed_.wait_for(lock, absl::ToChronoNanoseconds(options_.progress_timeout),
+                          [&] { return stopping_ || in_flight_.empty() || num_signs_ != signs; });
     if (!moved && call_ != nullptr) {
       timed_out_ = true;
       call_->context()->TryCancel();
@@ -308,6 +359,8 @@ IngestStream::IngestStream(Client* client, IngestOptions options, ResultCallback
                                        std::move(on_result))) {}
 
 IngestStream::~IngestStream() = default;
+
+absl::StatusOr<int64_t> IngestStream::ResumeAfter() { return sender_->ResumeAfter(); }
 
 absl::Status IngestStream::Add(v1::IngestDocument document) {
   return sender_->Add(std::move(document));

@@ -1,13 +1,14 @@
 """The client; see the package for an example."""
 from __future__ import annotations
 
+import queue
 import time
 from dataclasses import dataclass, field
 from typing import Callable, Iterable, Iterator
 
 import grpc
 from google.protobuf import wrappers_pb2
-from msa.v1 import (admin_service_pb2, admin_service_pb2_grpc, bank_pb2, document_pb2, memory_service_pb2,
+from msa.v1 import (admin_service_pb2, admin_service_pb2_grpc, bank_pb2, document_pb2, limits_pb2, memory_service_pb2,
                     memory_service_pb2_grpc, query_service_pb2, query_service_pb2_grpc)
 from msa_client.server_error import ServerError
 
@@ -32,11 +33,23 @@ def _metadata_value(value: str | float | bool) -> document_pb2.MetadataValue:
     return document_pb2.MetadataValue(string_value=value)
 
 
+INGEST_MODES = {"insert": document_pb2.INGEST_MODE_INSERT, "upsert": document_pb2.INGEST_MODE_UPSERT,
+                "update-only": document_pb2.INGEST_MODE_UPDATE_ONLY}
+
+
+def _metadata(values: dict[str, str | float | bool]) -> dict[str, document_pb2.MetadataValue]:
+    return {key: _metadata_value(value) for key, value in values.items()}
+
+
+def _acknowledge_at(wait_until_active: bool) -> int:
+    return document_pb2.ACKNOWLEDGE_AT_ACTIVE if wait_until_active else document_pb2.ACKNOWLEDGE_AT_ACCEPTED
+
+
 class Client:
     """One connection. Every call blocks and raises ServerError when it fails. Calls that the server refuses with a time to wait
     are made again after it, a few times. Threads may share a client.
 
-    timeout: seconds for each call and for a whole answer or ingest; None: no limit.
+    timeout: seconds for each call and for a whole answer or ingest; None: no limit. Long jobs and exports have none.
     """
 
     def __init__(self, server: str, timeout: float | None = None):
@@ -65,9 +78,24 @@ class Client:
                 raise error
             time.sleep(error.retry_delay)
 
+    def _job(self, method: Callable, request, on_event: Callable | None):
+        """The result of a long job; its other events, progress above all, go to on_event."""
+        result = None
+        try:
+            for event in method(request):
+                if event.HasField("result"):
+                    result = event.result
+                elif on_event is not None:
+                    on_event(event)
+        except grpc.RpcError as error:
+            raise ServerError.from_rpc(error) from None
+        return result
+
     # ---- banks
-    def create_bank(self, bank: str, token_budget: int = 0, display_name: str = "") -> bank_pb2.Bank:
-        settings = bank_pb2.BankSettings(token_budget=token_budget, display_name=display_name)
+    def create_bank(self, bank: str, token_budget: int = 0, display_name: str = "",
+                    default_limits: limits_pb2.GenerationLimits | None = None) -> bank_pb2.Bank:
+        settings = bank_pb2.BankSettings(token_budget=token_budget, display_name=display_name,
+                                         default_limits=default_limits)
         request = memory_service_pb2.CreateBankRequest(bank=bank, settings=settings)
         return self._call(self._memory.CreateBank, request).bank
 
@@ -77,6 +105,12 @@ class Client:
     def list_banks(self) -> list[bank_pb2.Bank]:
         return list(self._call(self._memory.ListBanks, memory_service_pb2.ListBanksRequest()).banks)
 
+    def update_bank(self, bank: str, **settings) -> bank_pb2.Bank:
+        """Changes what is given: display_name, token_budget, default_limits (a GenerationLimits, or a dict of its fields)."""
+        request = memory_service_pb2.UpdateBankRequest(bank=bank, settings=bank_pb2.BankSettings(**settings))
+        request.update_mask.paths.extend(settings)
+        return self._call(self._memory.UpdateBank, request).bank
+
     def delete_bank(self, bank: str, force: bool = False) -> None:
         self._call(self._memory.DeleteBank, memory_service_pb2.DeleteBankRequest(bank=bank, force=force))
 
@@ -84,26 +118,36 @@ class Client:
         return self._call(self._memory.GetBankStats, memory_service_pb2.GetBankStatsRequest(bank=bank)).stats
 
     # ---- documents
-    def ingest(self, bank: str, documents: Iterable[Document], upsert: bool = False,
-               wait_until_active: bool = True) -> Iterator[memory_service_pb2.IngestResult]:
+    def ingest(self, bank: str, documents: Iterable[Document], upsert: bool = False, wait_until_active: bool = True,
+               mode: str = "", session: str = "") -> Iterator[memory_service_pb2.IngestResult]:
         """One result per document, as they come; `error` is set in those of refused ones. The documents are read as fast as
-        the server takes them. Nothing is sent before the first result is asked for."""
+        the server takes them. Nothing is sent before the first result is asked for.
+
+        mode: "insert" (the default), "upsert" (also by upsert=True) or "update-only". session: a name, at most 128 bytes; a
+        later ingest of the same documents with it passes over those that have had their result, until the server restarts."""
+        start = memory_service_pb2.IngestStart(
+            bank=bank, mode=INGEST_MODES[mode or ("upsert" if upsert else "insert")],
+            acknowledge_at=_acknowledge_at(wait_until_active), session_id=session)
+        resume_after: queue.SimpleQueue[int] = queue.SimpleQueue()  # once the server has said that it started
+
         def requests():
-            yield memory_service_pb2.IngestDocumentsRequest(start=memory_service_pb2.IngestStart(
-                bank=bank,
-                mode=document_pb2.INGEST_MODE_UPSERT if upsert else document_pb2.INGEST_MODE_INSERT,
-                acknowledge_at=(document_pb2.ACKNOWLEDGE_AT_ACTIVE if wait_until_active
-                                else document_pb2.ACKNOWLEDGE_AT_ACCEPTED)))
+            yield memory_service_pb2.IngestDocumentsRequest(start=start)
+            done = resume_after.get() if session else 0
             for sequence, document in enumerate(documents, 1):
-                metadata = {key: _metadata_value(value) for key, value in document.metadata.items()}
-                yield memory_service_pb2.IngestDocumentsRequest(document=memory_service_pb2.IngestDocument(
-                    sequence=sequence, document_id=document.id, text=document.text, metadata=metadata))
+                if sequence > done:
+                    yield memory_service_pb2.IngestDocumentsRequest(document=memory_service_pb2.IngestDocument(
+                        sequence=sequence, document_id=document.id, text=document.text,
+                        metadata=_metadata(document.metadata)))
         try:
             for response in self._memory.IngestDocuments(requests(), timeout=self.timeout):
-                if response.HasField("result"):
+                if response.HasField("started"):
+                    resume_after.put(response.started.resume_after)
+                elif response.HasField("result"):
                     yield response.result
         except grpc.RpcError as error:
             raise ServerError.from_rpc(error) from None
+        finally:
+            resume_after.put(0)  # frees the thread that sends, where the server never started
 
     def get_document(self, bank: str, document_id: str, with_text: bool = True) -> document_pb2.Document:
         request = memory_service_pb2.GetDocumentRequest(bank=bank, document_id=document_id, with_text=with_text)
@@ -121,15 +165,59 @@ class Client:
                 return
             request.page_token = response.next_page_token
 
+    def export_documents(self, bank: str, filter: str = "") -> Iterator[document_pb2.Document]:
+        """All that match with their texts, by id, as one stream."""
+        request = memory_service_pb2.ExportDocumentsRequest(bank=bank, filter=filter)
+        try:
+            for response in self._memory.ExportDocuments(request):
+                yield from response.documents
+        except grpc.RpcError as error:
+            raise ServerError.from_rpc(error) from None
+
+    def update_document(self, bank: str, document_id: str, text: str | None = None,
+                        metadata: dict[str, str | float | bool] | None = None,
+                        wait_until_active: bool = True) -> document_pb2.Document:
+        """Changes what is given. metadata: all of it, what is not in it goes."""
+        request = memory_service_pb2.UpdateDocumentRequest(
+            bank=bank, document_id=document_id, text=text or "", metadata=_metadata(metadata or {}),
+            acknowledge_at=_acknowledge_at(wait_until_active))
+        request.update_mask.paths.extend(
+            name for name, value in (("text", text), ("metadata", metadata)) if value is not None)
+        return self._call(self._memory.UpdateDocument, request).document
+
     def delete_documents(self, bank: str, document_ids: Iterable[str] = (),
                          filter: str = "") -> memory_service_pb2.DeleteDocumentsResponse:
         """Those with these ids, or all that match."""
         request = memory_service_pb2.DeleteDocumentsRequest(bank=bank, document_ids=document_ids, filter=filter)
         return self._call(self._memory.DeleteDocuments, request)
 
-    def compact_bank(self, bank: str) -> admin_service_pb2.CompactBankResponse:
+    # ---- long jobs: on_event gets their progress (`event.progress`), a few times a second
+    def compact_bank(self, bank: str, on_event: Callable | None = None) -> admin_service_pb2.CompactResult:
         """Drops what was deleted from memory and disk, and waits for it."""
-        return self._call(self._admin.CompactBank, admin_service_pb2.CompactBankRequest(bank=bank))
+        return self._job(self._admin.CompactBank, admin_service_pb2.CompactBankRequest(bank=bank), on_event)
+
+    def verify_bank(self, bank: str, on_event: Callable | None = None) -> admin_service_pb2.VerifyResult:
+        """Reads and checks all that is stored. What is damaged comes as `event.damage`, its count in the result."""
+        return self._job(self._admin.VerifyBank, admin_service_pb2.VerifyBankRequest(bank=bank), on_event)
+
+    def backup_bank(self, bank: str, backup: str, on_event: Callable | None = None) -> admin_service_pb2.Backup:
+        request = admin_service_pb2.BackupBankRequest(bank=bank, backup=backup)
+        return self._job(self._admin.BackupBank, request, on_event)
+
+    def restore_bank(self, backup: str, bank: str = "", on_event: Callable | None = None) -> bank_pb2.Bank:
+        """Makes `bank` from a backup; without a name, the one that was backed up."""
+        request = admin_service_pb2.RestoreBankRequest(backup=backup, bank=bank)
+        return self._job(self._admin.RestoreBank, request, on_event)
+
+    def reencode_bank(self, bank: str, on_event: Callable | None = None) -> bank_pb2.Bank:
+        """Encodes a bank again from its texts, for the model and dtype that the server runs."""
+        return self._job(self._admin.ReencodeBank, admin_service_pb2.ReencodeBankRequest(bank=bank), on_event)
+
+    def list_backups(self) -> list[admin_service_pb2.Backup]:
+        return list(self._call(self._admin.ListBackups, admin_service_pb2.ListBackupsRequest()).backups)
+
+    def delete_backup(self, backup: str) -> None:
+        self._call(self._admin.DeleteBackup, admin_service_pb2.DeleteBackupRequest(backup=backup))
 
     # ---- queries
     def ask(self, bank: str, question: str, **options) -> Iterator[query_service_pb2.GenerateResponse]:

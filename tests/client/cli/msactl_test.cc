@@ -2,41 +2,18 @@
 
 #include <algorithm>
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/client/cli/tool_run.h"
 
 namespace msa::client {
 namespace {
 
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-struct Outcome {
-  ExitCode code = kExitOk;
-  std::string out;
-  std::string err;
-};
-
-Outcome RunTool(const std::vector<std::string>& arguments, const std::string& input = "") {
-  std::istringstream in(input);
-  std::ostringstream out;
-  std::ostringstream err;
-  Terminal terminal;
-  terminal.in = &in;
-  terminal.out = &out;
-  terminal.err = &err;
-  CommandContext context(terminal);
-  context.retry.max_attempts = 1;
-  Outcome outcome;
-  outcome.code = RunMsactl(arguments, &context);
-  outcome.out = out.str();
-  outcome.err = err.str();
-  return outcome;
-}
 
 // Nothing listens there; the address cannot be resolved to another machine.
 const char kNoServer[] = "--server=unix:/nonexistent/msa.sock";
@@ -62,7 +39,7 @@ TEST(Msactl, WrongUsageIsExitCode2WithOneReason) {
   EXPECT_THAT(RunTool({"bank", "list", "--timeout", "-1"}).err,
               HasSubstr("is -1; allowed: a number, at least 0\n"));
   EXPECT_THAT(RunTool({"ingest", "-", "-b", "x", "--mode", "replace"}).err,
-              HasSubstr("--mode: is replace; allowed: insert, upsert\n"));
+              HasSubstr("--mode: is replace; allowed: insert, upsert, update-only\n"));
   EXPECT_THAT(RunTool({"ask", "why?", kNoServer}).err,
               HasSubstr("--bank (or the environment variable MSA_BANK) is required"));
   EXPECT_THAT(RunTool({"ask", "\xFF", "-b", "x"}).err,
@@ -84,6 +61,11 @@ TEST(Msactl, NoServerIsExitCode4WithOneLine) {
                                                                    {"server", "health"},
                                                                    {"bank", "list"},
                                                                    {"bank", "get", "x"},
+                                                                   {"bank", "verify", "x"},
+                                                                   {"bank", "backup", "x"},
+                                                                   {"bank", "backups"},
+                                                                   {"bank", "restore", "x"},
+                                                                   {"bank", "export", "x"},
                                                                    {"doc", "get", "a", "-b", "x"},
                                                                    {"ask", "why?", "-b", "x"},
                                                                    {"retrieve", "why?", "-b", "x"},
