@@ -183,7 +183,7 @@ absl::Status DirectoryBankStore::OpenBank(const std::string& name, MakeRoomFor m
   const CatalogSettings& settings = catalog->settings();
   entry->info = InfoFrom(settings);
   MSA_RETURN_IF_ERROR(CheckModel(settings, environment_.options.geometry));
-  MSA_ASSIGN_OR_RETURN(const int64_t num_bytes, catalog->EstimateResidentBytes(settings.geometry));
+  MSA_ASSIGN_OR_RETURN(const int64_t num_bytes, catalog->EstimateResidentBytes(settings));
   *refusal = make_room(num_bytes);
   if (!refusal->ok()) return absl::OkStatus();
   MSA_ASSIGN_OR_RETURN(

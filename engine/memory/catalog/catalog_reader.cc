@@ -6,6 +6,7 @@
 #include "engine/memory/catalog/structure_check.h"
 #include "engine/memory/documents/document_rules.h"
 #include "kernels/core/status_macros.h"
+#include "kernels/ops/number_set.h"
 
 namespace msa::engine {
 namespace {
@@ -116,13 +117,17 @@ absl::StatusOr<int64_t> CatalogReader::ReadNumber(const char* sql) const {
   return has_row ? statement.Int(0) : 0;
 }
 
-absl::StatusOr<int64_t> CatalogReader::EstimateResidentBytes(const MemoryGeometry& geometry) const {
+absl::StatusOr<int64_t> CatalogReader::EstimateResidentBytes(
+    const CatalogSettings& settings) const {
   constexpr int64_t kIndexBytesPerDocument = 128;
+  constexpr int64_t kBytesPerBlock = kernels::NumberSet::kWordsPerBlock * sizeof(uint64_t);
   MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection_->Prepare(kSumActive));
   MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
   if (!has_row) return 0;
-  return statement.Int(0) * geometry.router_key_bytes_per_chunk() +
-         statement.Int(1) * kIndexBytesPerDocument + statement.Int(2);
+  const auto num_blocks =
+      static_cast<int64_t>(settings.next_number / kernels::NumberSet::kNumbersPerBlock + 1);
+  return statement.Int(0) * settings.geometry.router_key_bytes_per_chunk() +
+         statement.Int(1) * kIndexBytesPerDocument + statement.Int(2) + num_blocks * kBytesPerBlock;
 }
 
 absl::StatusOr<int64_t> CatalogReader::CountDocuments() const { return ReadNumber(kCount); }
