@@ -90,6 +90,10 @@ std::string SqliteStatement::Text(int column) const {
   return std::string(static_cast<const char*>(text), static_cast<size_t>(size));
 }
 
+bool SqliteStatement::IsText(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_TEXT;
+}
+
 SqliteConnection::SqliteConnection(std::string path) : path_(std::move(path)) {}
 
 absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const CatalogVfs& vfs,

@@ -34,6 +34,7 @@ class SqliteStatement {
   int64_t Int(int column) const;
   uint64_t Bits(int column) const;
   std::string Text(int column) const;
+  bool IsText(int column) const;  // not a blob of the same bytes, which equals no text
 
  private:
   sqlite3_stmt* statement_;

@@ -143,6 +143,17 @@ TEST_F(RecoveryTest, DamagedRowIsReportedAndNotServed) {
   EXPECT_TRUE(Ingest(*bank_, "d9", "fine").status.ok());
 }
 
+// The same bytes with another type: found by no id, though its hash is right.
+TEST_F(RecoveryTest, AnIdThatIsNoTextAnyMoreIsReported) {
+  MakeBank();
+  IngestSome(3);
+  CloseStore();
+  Execute("UPDATE documents SET id = CAST(id AS BLOB) WHERE number = 2");
+  Reopen();
+  EXPECT_THAT(observer_.problems(), Contains(HasSubstr("document 2")));
+  EXPECT_THAT(VisibleNumbers(*bank_, *bank_->Pin()), ElementsAre(1, 3));
+}
+
 TEST_F(RecoveryTest, SegmentOfAnUnknownVersionIsRefusedByName) {
   MakeBank();
   IngestSome(1);
