@@ -95,10 +95,10 @@ TEST(ProgressLine, OfAJobHasItsPhaseAndUnit) {
   progress.set_done(1 << 20);
   progress.set_total(4 << 20);
   EXPECT_EQ(ProgressLine(progress, absl::Seconds(12)),
-            "  segments  1.0 MiB of 4.0 MiB  [=======                       ]  25%  12.0 s");
+            "  segments  1.0 MiB of 4.0 MiB  [=======                       ]  25%  12.00 s");
   progress.set_unit("documents");
   progress.set_total(0);
-  EXPECT_EQ(ProgressLine(progress, absl::Seconds(12)), "  segments  1,048,576 documents  12.0 s");
+  EXPECT_EQ(ProgressLine(progress, absl::Seconds(12)), "  segments  1,048,576 documents  12.00 s");
 }
 
 TEST(ProgressLine, ShowsFractionOnlyWhereItIsKnown) {
