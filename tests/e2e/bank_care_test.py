@@ -26,7 +26,8 @@ class BankCare(unittest.TestCase):
         cls.server = ServerProgram(folder.path, "--shards", "2", "--backup-dir", str(folder.path / "backups")).start()
         cls.addClassCleanup(cls.server.stop)
         assert msactl(cls.server, "bank", "create", BANK).returncode == 0
-        samples = (SAMPLES / "documents.jsonl").read_text().splitlines(keepends=True)[:200]
+        samples = [line for line in (SAMPLES / "documents.jsonl").read_text().splitlines(keepends=True)
+                   if "gleaming pioneer" not in line][:200]  # who has another code there
         done = msactl(cls.server, "ingest", "-b", BANK, "-", stdin="".join(samples) + lines(CODE))
         assert done.returncode == 0, done.stderr
 
