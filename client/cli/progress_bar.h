@@ -41,7 +41,7 @@ class ProgressBar {
 // The line: "  1,234 documents  [=====     ]  45%  610/s  3.00 s left".
 std::string ProgressLine(int64_t num_documents, double fraction, absl::Duration elapsed);
 
-// The same for a long job: "  segments  1.5 GiB of 6.0 GiB  [=====     ]  25%  12.0 s".
+// The same for a long job: "  segments  1.5 GiB of 6.0 GiB  [=====     ]  25%  12.00 s".
 std::string ProgressLine(const v1::JobProgress& progress, absl::Duration elapsed);
 
 }  // namespace msa::client

@@ -6,7 +6,7 @@ import unittest
 import grpc
 from server_program import ServerProgram, TemporaryFolder  # first: it finds the next two
 
-from msa.v1 import document_pb2, memory_service_pb2, query_service_pb2
+from msa.v1 import document_pb2, limits_pb2, memory_service_pb2, query_service_pb2
 from msa_client import Document, ServerError
 
 BANK = "shared"
@@ -76,6 +76,51 @@ class BadRequests(unittest.TestCase):
 
     def test_bank_with_documents_is_deleted_only_by_force(self):
         self.expect(grpc.StatusCode.FAILED_PRECONDITION, "BANK_NOT_EMPTY", self.client.delete_bank, BANK)
+
+    def test_changes_that_are_not_allowed_change_nothing(self):
+        invalid = grpc.StatusCode.INVALID_ARGUMENT
+        error = self.expect(invalid, "MISSING_FIELD", self.client.update_bank, BANK)
+        self.assertEqual(error.field, "update_mask")
+        error = self.expect(invalid, "INVALID_VALUE", self.client.update_bank, BANK, token_budget=-1)
+        self.assertEqual(error.field, "settings.token_budget")
+        error = self.expect(invalid, "INVALID_VALUE", self.client.update_bank, BANK, default_limits={"max_rounds": 0})
+        self.assertEqual(error.field, "settings.default_limits.max_rounds")
+        self.assertEqual(self.client.get_bank(BANK).settings.token_budget, 0)
+        error = self.expect(invalid, "MISSING_FIELD", self.client.update_document, BANK, KEPT.id)
+        self.assertEqual(error.field, "update_mask")
+        error = self.expect(invalid, "MISSING_FIELD", self.client.update_document, BANK, KEPT.id, text="")
+        self.assertEqual(error.field, "text")
+        error = self.expect(invalid, "INVALID_METADATA", self.client.update_document, BANK, KEPT.id,
+                            metadata={"n": float("nan")})
+        self.assertEqual(error.field, "metadata.n")
+
+    def test_jobs_of_banks_and_backups_that_are_not_there(self):
+        missing = grpc.StatusCode.NOT_FOUND
+        for call in (self.client.compact_bank, self.client.verify_bank,
+                     lambda bank: list(self.client.export_documents(bank)),
+                     lambda bank: self.client.update_bank(bank, token_budget=1),
+                     lambda bank: self.client.update_document(bank, "a", text="text")):
+            self.expect(missing, "BANK_NOT_FOUND", call, "none")
+        precondition = grpc.StatusCode.FAILED_PRECONDITION  # started without --backup-dir
+        self.expect(precondition, "NO_BACKUP_DIRECTORY", self.client.backup_bank, BANK, "backup")
+        self.expect(precondition, "NO_BACKUP_DIRECTORY", self.client.restore_bank, "backup")
+        self.expect(precondition, "NO_BACKUP_DIRECTORY", self.client.list_backups)
+        self.expect(precondition, "NO_BACKUP_DIRECTORY", self.client.delete_backup, "backup")
+
+    def test_parts_that_make_no_document_end_their_stream(self):
+        Request, Part = memory_service_pb2.IngestDocumentsRequest, memory_service_pb2.IngestPart
+        start = Request(start=memory_service_pb2.IngestStart(bank=BANK))
+        first = Part(sequence=1, document_id="parts", text=b"The code")
+        for field, second in (("part.offset", Part(sequence=1, offset=3, text=b"x")),
+                              ("part.sequence", Part(sequence=2, offset=8, text=b"x")),
+                              ("part.document_id", Part(sequence=1, offset=8, document_id="other", text=b"x")),
+                              ("part", None)):
+            messages = [start, Request(part=first)] + ([Request(part=second)] if second else [])
+            with self.assertRaises(grpc.RpcError) as caught:
+                list(self.client._memory.IngestDocuments(iter(messages)))
+            error = ServerError.from_rpc(caught.exception)
+            self.assertEqual((error.code, error.reason, error.field),
+                             (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_SEQUENCE", field), error)
 
     def test_negative_budget(self):
         with self.assertRaises(ServerError) as caught:
@@ -230,7 +275,7 @@ class BadRequests(unittest.TestCase):
             self.assertEqual(caught.exception.field, "question")
 
     def test_parameters_outside_their_range_are_named(self):
-        sampling, limits = query_service_pb2.Sampling, query_service_pb2.GenerationLimits
+        sampling, limits = query_service_pb2.Sampling, limits_pb2.GenerationLimits
         for field, options in (
                 ("sampling.temperature", {"sampling": sampling(temperature=-1)}),
                 ("sampling.temperature", {"sampling": sampling(temperature=11)}),

@@ -3,7 +3,8 @@ import concurrent.futures
 from collections.abc import Iterable
 
 import client_path  # noqa: F401  (makes the next imports possible)
-from msa.v1.query_service_pb2 import GENERATION_PHASE_RETRIEVAL, GenerationLimits
+from msa.v1.limits_pb2 import GenerationLimits
+from msa.v1.query_service_pb2 import GENERATION_PHASE_RETRIEVAL
 from msa_client import Client, Document
 from query_record import QueryRecord, RoundRecord
 

@@ -88,6 +88,19 @@ TEST(MessageJson, DurationsAreSecondsAndEventsAreTheOneThatIsSet) {
   EXPECT_TRUE(json["finished"]["timings"]["time_to_first_token_seconds"].is_null());
 }
 
+TEST(ProgressLine, OfAJobHasItsPhaseAndUnit) {
+  v1::JobProgress progress;
+  progress.set_phase("segments");
+  progress.set_unit("bytes");
+  progress.set_done(1 << 20);
+  progress.set_total(4 << 20);
+  EXPECT_EQ(ProgressLine(progress, absl::Seconds(12)),
+            "  segments  1.0 MiB of 4.0 MiB  [=======                       ]  25%  12.00 s");
+  progress.set_unit("documents");
+  progress.set_total(0);
+  EXPECT_EQ(ProgressLine(progress, absl::Seconds(12)), "  segments  1,048,576 documents  12.00 s");
+}
+
 TEST(ProgressLine, ShowsFractionOnlyWhereItIsKnown) {
   EXPECT_EQ(ProgressLine(1234, -1, absl::Seconds(2)), "  1,234 documents  617/s");
   EXPECT_EQ(ProgressLine(50, 0.5, absl::Seconds(10)),

@@ -65,6 +65,15 @@ class FakeServer {
   std::function<grpc::Status(const v1::GenerateRequest&, grpc::ServerWriter<v1::GenerateResponse>*)>
       on_generate;
   std::function<grpc::Status(grpc::ServerContext*, v1::GetServerInfoResponse*)> on_server_info;
+  std::function<grpc::Status(const v1::UpdateBankRequest&, v1::UpdateBankResponse*)> on_update_bank;
+  std::function<grpc::Status(const v1::ExportDocumentsRequest&,
+                             grpc::ServerWriter<v1::ExportDocumentsResponse>*)>
+      on_export;
+  std::function<grpc::Status(grpc::ServerContext*, grpc::ServerWriter<v1::VerifyBankResponse>*)>
+      on_verify;
+  std::function<grpc::Status(const v1::BackupBankRequest&,
+                             grpc::ServerWriter<v1::BackupBankResponse>*)>
+      on_backup;
 
  private:
   struct Memory : v1::MemoryService::Service {
@@ -84,6 +93,14 @@ class FakeServer {
     grpc::Status IngestDocuments(grpc::ServerContext*, IngestServerStream* stream) override {
       return fake->on_ingest(stream);
     }
+    grpc::Status UpdateBank(grpc::ServerContext*, const v1::UpdateBankRequest* request,
+                            v1::UpdateBankResponse* response) override {
+      return fake->on_update_bank(*request, response);
+    }
+    grpc::Status ExportDocuments(grpc::ServerContext*, const v1::ExportDocumentsRequest* request,
+                                 grpc::ServerWriter<v1::ExportDocumentsResponse>* writer) override {
+      return fake->on_export(*request, writer);
+    }
     FakeServer* const fake;
   };
   struct Query : v1::QueryService::Service {
@@ -99,6 +116,14 @@ class FakeServer {
     grpc::Status GetServerInfo(grpc::ServerContext* context, const v1::GetServerInfoRequest*,
                                v1::GetServerInfoResponse* response) override {
       return fake->on_server_info(context, response);
+    }
+    grpc::Status VerifyBank(grpc::ServerContext* context, const v1::VerifyBankRequest*,
+                            grpc::ServerWriter<v1::VerifyBankResponse>* writer) override {
+      return fake->on_verify(context, writer);
+    }
+    grpc::Status BackupBank(grpc::ServerContext*, const v1::BackupBankRequest* request,
+                            grpc::ServerWriter<v1::BackupBankResponse>* writer) override {
+      return fake->on_backup(*request, writer);
     }
     FakeServer* const fake;
   };

@@ -259,6 +259,108 @@ TEST_F(IngestStreamTest, CancelEndsAWaitingStream) {
   other.join();
 }
 
+TEST_F(IngestStreamTest, LongTextsGoInParts) {
+  std::string text;
+  std::vector<int64_t> offsets;
+  server_.on_ingest = [&](Stream* stream) {
+    v1::IngestDocumentsRequest request;
+    stream->Read(&request);
+    while (stream->Read(&request)) {
+      EXPECT_TRUE(request.has_part());
+      EXPECT_EQ(request.part().sequence(), 1U);
+      offsets.push_back(request.part().offset());
+      EXPECT_EQ(request.part().document_id(), offsets.size() == 1 ? "doc-0" : "");
+      EXPECT_EQ(request.part().metadata_size(), offsets.size() == 1 ? 1 : 0);
+      text += request.part().text();
+      if (!request.part().last()) continue;
+      v1::IngestDocument document = Document(0);
+      document.set_sequence(1);
+      stream->Write(ResultOf(document));
+    }
+    return grpc::Status::OK;
+  };
+  v1::IngestDocument document = Document(0);
+  for (int i = 0; i < 500'000; ++i) document.mutable_text()->append(std::to_string(i % 10) + "é");
+  (*document.mutable_metadata())["n"].set_number_value(1);
+  const std::string expected = document.text();
+  IngestStream stream(client_.get(), ingest_, on_result_);
+  ASSERT_TRUE(stream.Add(std::move(document)).ok());
+  ASSERT_TRUE(stream.Finish().ok());
+  ExpectAllResults(1);
+  EXPECT_EQ(offsets, (std::vector<int64_t>{0, 1 << 20}));
+  EXPECT_EQ(text, expected);
+}
+
+TEST_F(IngestStreamTest, ASessionGoesOnAfterWhatWasDoneAndKeepsItsPlaces) {
+  std::atomic<int> streams = 0;
+  server_.on_ingest = [&](Stream* stream) {
+    const bool breaks = ++streams == 1;
+    v1::IngestDocumentsRequest request;
+    EXPECT_TRUE(stream->Read(&request) && request.start().session_id() == "s");
+    v1::IngestDocumentsResponse started;
+    started.mutable_started()->set_resume_after(breaks ? 40 : 45);
+    stream->Write(started);
+    for (int i = 0; stream->Read(&request); ++i) {
+      if (breaks && i == 10) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "restarting");
+      EXPECT_EQ("doc-" + std::to_string(request.document().sequence() - 41),
+                request.document().document_id());
+      if (!breaks || i % 2 == 0) stream->Write(ResultOf(request.document()));
+    }
+    return grpc::Status::OK;
+  };
+  ingest_.session_id = "s";
+  IngestStream stream(client_.get(), ingest_, on_result_);
+  const absl::StatusOr<int64_t> resume_after = stream.ResumeAfter();
+  ASSERT_TRUE(resume_after.ok()) << resume_after.status();
+  EXPECT_EQ(*resume_after, 40);
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(stream.Add(Document(i)).ok());
+  ASSERT_TRUE(stream.Finish().ok());
+  ExpectAllResults(50);
+  EXPECT_EQ(streams, 2);
+}
+
+TEST_F(IngestStreamTest, InASessionARefusalIsFinal) {
+  server_.on_ingest = [&](Stream* stream) {
+    v1::IngestDocumentsRequest request;
+    stream->Read(&request);
+    while (stream->Read(&request)) {
+      v1::IngestDocumentsResponse response = ResultOf(request.document());
+      *response.mutable_result()->mutable_error() =
+          RpcStatusWithRetryInfo(grpc::StatusCode::RESOURCE_EXHAUSTED, 5);
+      stream->Write(response);
+    }
+    return grpc::Status::OK;
+  };
+  ingest_.session_id = "s";
+  IngestStream stream(client_.get(), ingest_, on_result_);
+  ASSERT_TRUE(stream.Add(Document(0)).ok());
+  ASSERT_TRUE(stream.Finish().ok());
+  EXPECT_EQ(stream.totals().failed, 1);
+}
+
+TEST_F(IngestStreamTest, ABankWithoutRoomIsNoSilentServer) {
+  server_.on_ingest = [](Stream* stream) {
+    v1::IngestDocumentsRequest request;
+    stream->Read(&request);
+    stream->Read(&request);
+    for (int i = 0; i < 10; ++i) {
+      v1::IngestDocumentsResponse throttle;
+      throttle.mutable_throttle();
+      stream->Write(throttle);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    stream->Write(ResultOf(request.document()));
+    while (stream->Read(&request)) {
+    }
+    return grpc::Status::OK;
+  };
+  ingest_.progress_timeout = absl::Milliseconds(250);
+  IngestStream stream(client_.get(), ingest_, on_result_);
+  ASSERT_TRUE(stream.Add(Document(0)).ok());
+  EXPECT_TRUE(stream.Finish().ok());
+  ExpectAllResults(1);
+}
+
 TEST_F(IngestStreamTest, AbandonedStreamEndsItsCall) {
   std::atomic<bool> ended = false;
   server_.on_ingest = [&](Stream* stream) {
