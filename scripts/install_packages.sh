@@ -13,7 +13,7 @@ packages=(
   libsqlite3-dev libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev protobuf-compiler
   protobuf-compiler-grpc
 )
-test_packages=(libbenchmark-dev libgmock-dev libgtest-dev python3 python3-grpcio python3-protobuf)
+test_packages=(libbenchmark-dev libgmock-dev libgtest-dev python3 python3-grpcio python3-protobuf python3-xxhash)
 
 only_list=false
 for argument in "$@"; do

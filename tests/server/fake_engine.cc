@@ -149,7 +149,7 @@ engine::MemoryUsage FakeEngine::memory_usage() const {
   return usage;
 }
 
-absl::Status FakeEngine::CheckAdmission(const std::string& bank) const {
+absl::Status FakeEngine::CheckAdmission(const std::string& bank) {
   if (admit == nullptr) return store_.Get(bank).status();
   const absl::Status status = admit(bank);
   if (!status.ok() && observer_ != nullptr) observer_->RequestRejected(status);

@@ -73,7 +73,7 @@ class FakeEngine : public engine::Engine {
   void Drain(absl::Duration grace) override;
 
  private:
-  absl::Status CheckAdmission(const std::string& bank) const;
+  absl::Status CheckAdmission(const std::string& bank);
 
   engine::EngineInfo info_;
   engine::EngineObserver* observer_;

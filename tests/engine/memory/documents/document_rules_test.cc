@@ -74,7 +74,7 @@ TEST(DocumentRulesTest, MetadataReadsBackFromJsonAsItWas) {
   const auto back = MetadataFromJson(ToJson(metadata));
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ(*back, metadata);
-  EXPECT_EQ(ToJson({}), "{}");
+  EXPECT_EQ(ToJson(Metadata()), "{}");
   for (const char* json : {"", "[]", "{", "{\"a\":[]}", "{\"a\":null}", "1"}) {
     EXPECT_TRUE(absl::IsDataLoss(MetadataFromJson(json).status())) << json;
   }
