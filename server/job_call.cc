@@ -47,15 +47,18 @@ void JobCall::Admit(Admission admission) {
   const bool posted =
       service_.jobs->Post([call = shared_from_this(), job = *std::move(job)]() mutable {
         // It may have waited for hours.
-        absl::Status go = call->service_.state->CheckReady();
-        if (go.ok() && call->IsCancelled()) go = absl::CancelledError("before the job began");
-        if (!go.ok()) {
-          call->End(go);
-          return;
-        }
+        const absl::Status ready = call->service_.state->CheckReady();
+        if (!ready.ok()) call->End(ready);
+        if (!call->Begin()) return;
         call->End(job(call.get()));
       });
   if (!posted) End(TooManyJobs());
+}
+
+bool JobCall::Begin() {
+  const std::lock_guard lock(mutex_);
+  has_begun_ = !ended_;
+  return has_begun_;
 }
 
 void JobCall::Progress(const engine::JobProgress& progress) {
@@ -77,6 +80,7 @@ void JobCall::Report(const google::protobuf::Message& message) {
 
 void JobCall::End(absl::StatusOr<grpc::ByteBuffer> last) {
   const std::lock_guard lock(mutex_);
+  if (ended_) return;
   ended_ = true;
   end_status_ = last.status();
   if (last.ok()) queued_.push_back(*std::move(last));
@@ -106,6 +110,13 @@ void JobCall::OnWriteDone(bool ok) {
   const std::lock_guard lock(mutex_);
   writing_ = false;
   if (!ok) cancelled_.store(true);
+  Advance();
+}
+
+void JobCall::OnCancel() {
+  const std::lock_guard lock(mutex_);
+  cancelled_.store(true);
+  if (!has_begun_) ended_ = true;  // and never will
   Advance();
 }
 

@@ -26,7 +26,7 @@ namespace msa::server {
 // request is checked on the call runner, so that a wrong one is refused at once; the job waits for
 // a thread of the job runner (RESOURCE_EXHAUSTED where too many wait) and blocks it. Progress is
 // sent a few times a second and never waits for a slow reader. A client that goes cancels the job,
-// which asks for it as its monitor.
+// which asks for it as its monitor; one that waits never begins.
 //
 // Threads: the job's for progress and reports, gRPC's for writes and cancellation. The object lives
 // until gRPC is done with it (OnDone) and no task holds it.
@@ -53,7 +53,7 @@ class JobCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool IsCancelled() const override { return cancelled_.load(); }
 
   void OnWriteDone(bool ok) override;
-  void OnCancel() override { cancelled_.store(true); }
+  void OnCancel() override;
   void OnDone() override;
 
  private:
@@ -61,6 +61,7 @@ class JobCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
           const grpc::CallbackServerContext* context, MakeProgress make_progress);
 
   void Admit(Admission admission);
+  bool Begin();  // false where the call has ended meanwhile
   void End(absl::StatusOr<grpc::ByteBuffer> last);
   void Advance();  // starts the write or the end that is due; with mutex_ held
 
@@ -76,7 +77,8 @@ class JobCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   std::deque<grpc::ByteBuffer> queued_;  // to be written
   grpc::ByteBuffer outgoing_;
   bool writing_ = false;
-  bool ended_ = false;  // the job; what is queued is still written
+  bool has_begun_ = false;  // the job
+  bool ended_ = false;      // the job; what is queued is still written
   bool finished_ = false;
   absl::Status end_status_;
   absl::Time last_progress_ = absl::InfinitePast();

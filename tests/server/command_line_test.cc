@@ -188,11 +188,27 @@ TEST(Options, AddressesThatOthersReachNeedASwitch) {
 }
 
 TEST(Options, EngineGetsWhatWasSet) {
-  const auto parsed = ParseCommandLine(
-      {"--model", "m", "--data-dir", "d", "--shards", "3", "--compute-dtype", "f32", "--bank-dtype",
-       "f32", "--max-document-bytes", "1MiB", "--device", "cuda", "--backup-dir", "backups",
-       "--scrub-interval", "1h30m", "--scrub-bytes-per-second", "2MiB"},
-      {});
+  const auto parsed = ParseCommandLine({"--model",
+                                        "m",
+                                        "--data-dir",
+                                        "d",
+                                        "--shards",
+                                        "3",
+                                        "--compute-dtype",
+                                        "f32",
+                                        "--bank-dtype",
+                                        "f32",
+                                        "--max-document-bytes",
+                                        "1MiB",
+                                        "--device",
+                                        "cuda",
+                                        "--backup-dir",
+                                        "backups",
+                                        "--scrub-interval",
+                                        "1h30m",
+                                        "--scrub-bytes-per-second",
+                                        "2MiB"},
+                                       {});
   ASSERT_TRUE(parsed.ok());
   const engine::EngineOptions options = ToEngineOptions(parsed->options);
   EXPECT_EQ(options.model_dir, "m");

@@ -284,6 +284,10 @@ TEST_F(JobCallTest, AJobThatIsCancelledWhileItWaitsNeverRuns) {
   }
   contexts[2]->TryCancel();
   EXPECT_EQ(readers[2]->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  ASSERT_TRUE(WaitUntil([this] {  // it ends while the others go on
+    return server().MetricsText().find("msa_grpc_streams{method=\"AdminService/VerifyBank\"} 2") !=
+           std::string::npos;
+  }));
   may_end_ = true;
   v1::VerifyBankResponse event;
   for (size_t i = 0; i < 2; ++i) {
