@@ -69,10 +69,12 @@ class LogScan {
     sum.Add(frame.subspan(kFrameHeaderBytes), big_endian_);
     before_ = StoredAt(frame, 16);
     const bool is_valid = is_ours && Load(frame, 0) != 0 && sum == before_;
-    if (is_valid && has_ended_) {
+    const bool ends_transaction = Load(frame, 4) != 0;
+    // Frames of a transaction that was given up may follow one that was cut short over its first;
+    // only an end that is there was synced or about to be.
+    if (is_valid && has_ended_ && ends_transaction) {
       return Damaged(path_, first_invalid_, "in a transaction that is not the last one");
     }
-    const bool ends_transaction = Load(frame, 4) != 0;
     if (!is_valid && !has_invalid_) {
       has_invalid_ = true;
       first_invalid_ = offset;
@@ -81,7 +83,7 @@ class LogScan {
       const bool in_one_sector = (offset + 4) / kSectorBytes == (offset + 11) / kSectorBytes;
       has_ended_ = is_ours && ends_transaction && in_one_sector;
     } else if (is_valid && has_invalid_) {
-      has_ended_ = ends_transaction;
+      has_ended_ = has_ended_ || ends_transaction;
     }
     return absl::OkStatus();
   }
