@@ -5,6 +5,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "engine/memory/documents/document_rules.h"
 #include "engine/memory/reencoding.h"
 #include "kernels/core/error_detail.h"
@@ -14,6 +15,8 @@
 
 namespace msa::engine {
 namespace {
+
+constexpr absl::Duration kWaitForIdle = absl::Milliseconds(500);
 
 std::string Describe(const MemoryGeometry& geometry) {
   return absl::StrCat("model ", geometry.model_fingerprint, " with ", geometry.num_msa_layers,
@@ -253,10 +256,22 @@ absl::Status DirectoryBankStore::OpenClosed(const std::string& name,
 }
 
 absl::Status DirectoryBankStore::MakeRoom(int64_t num_bytes, std::unique_lock<std::mutex>* lock) {
+  const absl::Time give_up = absl::Now() + kWaitForIdle;
   while (true) {
     const absl::Status status = environment_.router_key_budget->Check(num_bytes);
     if (status.ok()) return status;
     if (CloseOneIdle(lock)) continue;
+    // What nobody holds is idle soon, unless it encodes.
+    const bool may_be_idle_soon =
+        std::any_of(entries_.begin(), entries_.end(), [](const auto& entry) {
+          return entry.second.bank.use_count() == 1 && !entry.second.has_job;
+        });
+    if (may_be_idle_soon && absl::Now() < give_up) {
+      lock->unlock();
+      absl::SleepFor(kWaitForIdle / 50);
+      lock->lock();
+      continue;
+    }
     const bool is_alone = std::none_of(entries_.begin(), entries_.end(), [](const auto& entry) {
       return entry.second.bank != nullptr;
     });
