@@ -1,15 +1,12 @@
 #pragma once
 
-#include <condition_variable>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "engine/memory/backups/backup_directory.h"
 #include "engine/memory/bank_directories.h"
+#include "engine/memory/bank_registry.h"
 #include "engine/memory/bank_store.h"
 #include "engine/memory/memory_bank.h"
 #include "engine/memory/scrubber.h"
@@ -21,7 +18,6 @@ class DirectoryBankStore : public BankStore {
  public:
   // `lock` is that of the data directory.
   DirectoryBankStore(BankEnvironment environment, std::unique_ptr<FileLock> lock);
-  ~DirectoryBankStore() override;
 
   // Before anything else: opens banks as long as they fit.
   absl::Status Start();
@@ -44,34 +40,10 @@ class DirectoryBankStore : public BankStore {
   void Drain(absl::Duration grace) override;
 
  private:
-  struct Entry {
-    std::shared_ptr<MemoryBank> bank;  // null where it is closed, or `problem` is not ok
-    absl::Status problem;
-    BankInfo info;           // as far as it could be read; of an open bank, ask that
-    bool is_hidden = false;  // being restored or deleted: the name is taken, the bank is not there
-    bool has_job = false;    // that nothing may come between
-    bool is_changing = false;  // being opened or closed: wait for changed_
-    absl::Time last_use;
-  };
-  class Job;
-
-  // All that wait do so with `lock`, which holds mutex_, and release it meanwhile.
-  absl::StatusOr<Entry*> Find(const std::string& name, std::unique_lock<std::mutex>* lock);
-  absl::Status OpenClosed(const std::string& name, std::unique_lock<std::mutex>* lock);
-  absl::Status MakeRoom(int64_t num_bytes, std::unique_lock<std::mutex>* lock);
-  bool CloseOneIdle(std::unique_lock<std::mutex>* lock);
-
-  // Opens a bank unless `make_room` refuses the memory that it takes: it then stays
-  // closed, and `*refusal` is set.
-  using MakeRoomFor = absl::FunctionRef<absl::Status(int64_t num_bytes)>;
-  Entry OpenEntry(const std::string& name, MakeRoomFor make_room, absl::Status* refusal);
-  Entry OpenEntry(const std::string& name);  // room or not
-  absl::Status OpenBank(const std::string& name, MakeRoomFor make_room, absl::Status* refusal,
-                        Entry* entry);
   absl::Status RemoveBank(const std::string& name, MemoryBank* bank);
   absl::Status RestoreFiles(const std::string& backup, const std::string& bank,
                             JobMonitor* monitor);
-  absl::Status Rebuild(const std::string& name, const Entry& entry, JobMonitor* monitor);
+  absl::Status Rebuild(const std::string& name, MemoryBank* bank, JobMonitor* monitor);
   absl::Status FillReplacement(const std::string& name, const CatalogReader& from,
                                const CatalogSettings& settings, JobMonitor* monitor);
 
@@ -79,10 +51,8 @@ class DirectoryBankStore : public BankStore {
   const std::unique_ptr<FileLock> lock_;
   BankDirectories directories_;
   const BackupDirectory backups_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<std::string, Entry> entries_;  // under mutex_
-  std::unique_ptr<Scrubber> scrubber_;
+  BankRegistry registry_;
+  std::unique_ptr<Scrubber> scrubber_;  // last: it uses the registry
 };
 
 }  // namespace msa::engine
