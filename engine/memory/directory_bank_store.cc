@@ -31,6 +31,17 @@ absl::Status CheckRemovable(const std::string& name, const Bank* bank, bool forc
       "BANK_NOT_EMPTY", "force", {{"documents", absl::StrCat(num_documents)}});
 }
 
+// New changes are refused; this waits for those that were taken before.
+absl::Status WaitUntilUnchanging(MemoryBank* bank, JobMonitor* monitor) {
+  while (!bank->WaitIdle(absl::Milliseconds(50))) {
+    MSA_RETURN_IF_ERROR(bank->write_failure());
+    monitor->Progress(
+        {.phase = "pending changes", .unit = "documents", .done = 0, .total = 0, .bytes = 0});
+    if (monitor->IsCancelled()) return absl::CancelledError("the job was cancelled");
+  }
+  return bank->write_failure();
+}
+
 }  // namespace
 
 DirectoryBankStore::DirectoryBankStore(BankEnvironment environment, std::unique_ptr<FileLock> lock)
@@ -197,6 +208,7 @@ absl::StatusOr<BankInfo> DirectoryBankStore::Reencode(const std::string& name,
 absl::Status DirectoryBankStore::Rebuild(const std::string& name, MemoryBank* bank,
                                          JobMonitor* monitor) {
   if (bank != nullptr) {
+    MSA_RETURN_IF_ERROR(WaitUntilUnchanging(bank, monitor));
     MSA_ASSIGN_OR_RETURN(const auto lease, bank->LeaseCatalog());
     MSA_ASSIGN_OR_RETURN(const CatalogSettings settings, lease.catalog->ReadSettings());
     return FillReplacement(name, *lease.catalog, settings, monitor);

@@ -112,6 +112,33 @@ TEST_F(ReencodingTest, ItServesAndTakesNoChangesMeanwhile) {
   EXPECT_TRUE(Ingest(*bank_, "x", "text").status.ok());
 }
 
+// Also what was in the queue when the job began.
+TEST_F(ReencodingTest, WhatWasAcknowledgedIsInTheNewBank) {
+  Fill();
+  constexpr int kNumDocuments = 400;
+  std::atomic<int> num_answered = 0;
+  std::vector<std::atomic<bool>> is_stored(kNumDocuments);
+  for (int i = 0; i < kNumDocuments; ++i) {
+    bank_->Ingest({.id = absl::StrCat("q", i), .text = "text", .metadata = {}, .number = {}},
+                  IngestMode::kInsert, AcknowledgeAt::kAccepted,
+                  [&is_stored, &num_answered, i](const IngestResult& result) {
+                    is_stored[size_t(i)] = result.status.ok();
+                    num_answered += 1;
+                  });
+  }
+  const auto info = store_->Reencode("a", &monitor_);
+  ASSERT_TRUE(info.ok()) << info.status();
+  ASSERT_TRUE(Eventually([&] { return num_answered == kNumDocuments; }));
+  bank_ = *store_->Get("a");
+  int num_stored = 0;
+  for (int i = 0; i < kNumDocuments; ++i) {
+    num_stored += is_stored[size_t(i)] ? 1 : 0;
+    EXPECT_EQ(bank_->Get(absl::StrCat("q", i), false).ok(), is_stored[size_t(i)]) << i;
+  }
+  EXPECT_GT(num_stored, 0);
+  ExpectServesExactlyWhatIsActive(*bank_);
+}
+
 TEST_F(ReencodingTest, WhatTheModelCannotEncodeIsFailedAndKeptWithItsText) {
   Fill();
   ChangeModel(/*max_document_tokens=*/60);
