@@ -89,14 +89,15 @@ class JobCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 template <class Response>
 using JobOf = absl::AnyInvocable<absl::Status(JobCall* call, Response* last)>;
 
-// `admit(const Request&) -> absl::StatusOr<JobOf<Response>>`. `in` is valid until OnDone.
+// `admit(const Request&) -> absl::StatusOr<JobOf<Response>>`. `in` is valid until RunJob returns.
 template <class Request, class Response, class Admit>
 JobCall* RunJob(const ServiceContext& service, RpcMethod method,
                 const grpc::CallbackServerContext* context, const grpc::ByteBuffer* in,
                 Admit admit) {
-  auto admission = [&service, in, admit]() mutable -> absl::StatusOr<JobCall::Job> {
+  // A copy of `in` (of its references): a call that is cancelled while it waits is over before this.
+  auto admission = [&service, bytes = *in, admit]() mutable -> absl::StatusOr<JobCall::Job> {
     Request request;
-    absl::Status status = ParseMessage(*in, &request);
+    absl::Status status = ParseMessage(bytes, &request);
     if (status.ok()) status = service.state->CheckReady();
     if (!status.ok()) return status;
     absl::StatusOr<JobOf<Response>> job = admit(request);

@@ -16,8 +16,8 @@ struct IngestRunOptions {
   int64_t split_tokens = 0;  // documents of more tokens are cut; 0: none
   bool stop_on_error = false;
   std::string rejects_path;  // empty: none
-  // What the server knows of an earlier run with this name and the same input is passed over; empty:
-  // nothing.
+  // What the server knows of an earlier run with this name and the same input is passed over;
+  // empty: nothing.
   std::string session;
 };
 

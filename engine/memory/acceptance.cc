@@ -12,6 +12,7 @@
 #include "engine/memory/documents/document_rules.h"
 #include "engine/memory/documents/metadata_json.h"
 #include "engine/memory/files/checksum.h"
+#include "kernels/core/error_detail.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
@@ -235,7 +236,11 @@ absl::Status Acceptance::Ingest(IngestRequest* request, IngestResult* result, Ba
       result->status = NoDocument(document.id);
       return absl::OkStatus();
     }
-    MSA_RETURN_IF_ERROR(FillIn(versions->front(), request, result));
+    const auto served =
+        std::find_if(versions->begin(), versions->end(),
+                     [](const DocumentRow& row) { return row.state != DocumentState::kFailed; });
+    const DocumentRow& current = served == versions->end() ? versions->front() : *served;
+    MSA_RETURN_IF_ERROR(FillIn(current, request, result));
     if (!result->status.ok()) return absl::OkStatus();
   }
   // A version that failed is no obstacle to the next attempt.
@@ -320,7 +325,12 @@ absl::Status Acceptance::Accept(const IngestRequest& request,
     row.failure = CheckTokens(row.num_tokens, parts_->encoder->max_document_tokens());
   }
   if (row.failure.ok()) {
-    result->status = parts_->admission->Reserve(row.num_tokens, parts_->KeyBytes(row.num_chunks));
+    const int64_t key_bytes = parts_->KeyBytes(row.num_chunks);
+    result->status = parts_->admission->Reserve(row.num_tokens, key_bytes);
+    if (kernels::DetailOf(result->status).reason == "ROUTER_KEY_BUDGET_EXCEEDED") {
+      parts_->make_room(key_bytes);  // other banks may be idle
+      result->status = parts_->admission->Reserve(row.num_tokens, key_bytes);
+    }
   } else if (!request.is_original) {
     result->status = row.failure;
   }

@@ -15,9 +15,9 @@
 namespace msa::engine {
 
 // The first stage of a bank's thread: takes deletes, changes of settings and ingests from the inbox
-// and applies them to the catalog, many in one transaction (group commit). Nothing outside the catalog changes and
-// nobody gets a reply before the transaction is synced; when it fails, all of its requests are
-// refused.
+// and applies them to the catalog, many in one transaction (group commit). Nothing outside the
+// catalog changes and nobody gets a reply before the transaction is synced; when it fails, all of
+// its requests are refused.
 class Acceptance {
  public:
   Acceptance(BankParts* parts, EncodingQueue* queue, Acknowledgements* acknowledgements)

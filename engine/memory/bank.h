@@ -79,8 +79,8 @@ class Bank {
   virtual void Ingest(DocumentInput document, IngestMode mode, AcknowledgeAt level,
                       IngestDone done) = 0;
 
-  // The same for what is there: new metadata count at once, number and encoding stay; a new text gets
-  // a new number. NOT_FOUND.
+  // The same for what is there: new metadata count at once, number and encoding stay; a new text
+  // gets a new number. NOT_FOUND.
   virtual void Update(DocumentUpdate update, AcknowledgeAt level, IngestDone done) = 0;
 
   // Effective for every query that starts after `done`. All versions go, those that are not ACTIVE
@@ -101,10 +101,10 @@ class Bank {
   virtual void ChangeSettings(BankSettingsChange change, SettingsDone done) = 0;
 
   // Drops what was deleted or superseded, from memory, segments and catalog, and merges small
-  // segments; queries and changes go on meanwhile, but for changes while the catalog is rewritten at
-  // the end. `done` as in Delete, once no byte of what had gone before the call is in any file of
-  // the bank, but for what running queries still see.
-  // UNAVAILABLE where the bank is read-only, or stopping.
+  // segments; queries and changes go on meanwhile, but for changes while the catalog is rewritten
+  // at the end. `done` as in Delete, once no byte of what had gone before the call is in any file
+  // of the bank, but for what running queries still see. UNAVAILABLE where the bank is read-only,
+  // or stopping.
   struct CompactResult {
     absl::Status status;
     int64_t num_dropped = 0;   // documents
@@ -129,8 +129,8 @@ class Bank {
 
   // The newest version of a document. NOT_FOUND.
   virtual absl::StatusOr<DocumentInfo> Get(const std::string& id, bool with_text) const = 0;
-  // Documents that are not deleted and match (null: all), by id, after `after_id` (exclusive; empty:
-  // from the start), at most `limit`; fewer, also none, after many that do not match.
+  // Documents that are not deleted and match (null: all), by id, after `after_id` (exclusive;
+  // empty: from the start), at most `limit`; fewer, also none, after many that do not match.
   virtual absl::StatusOr<DocumentPage> List(const std::string& after_id, int64_t limit,
                                             bool with_text, const Filter* filter) const = 0;
   // Those of `numbers` that a query of the pin's revision may see, in the order of `numbers`;
@@ -140,9 +140,9 @@ class Bank {
                                                          bool with_text) const = 0;
 
   virtual std::unique_ptr<BankPin> Pin() = 0;
-  // What a query that has pinned the bank may find: documents that match (null: all) and have one of
-  // `ids` (empty: any); not without both. Their metadata count as they are now; which of them are
-  // visible is the pin's business.
+  // What a query that has pinned the bank may find: documents that match (null: all) and have one
+  // of `ids` (empty: any); not without both. Their metadata count as they are now; which of them
+  // are visible is the pin's business.
   virtual DocumentSet Select(const Filter* filter, absl::Span<const std::string> ids) const = 0;
   virtual int num_shards() const = 0;
   virtual const Shard& shard(int rank) const = 0;  // see Shard for threads

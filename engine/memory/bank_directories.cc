@@ -45,7 +45,7 @@ absl::Status BankDirectories::Recover() {
   MSA_ASSIGN_OR_RETURN(const auto names, files()->List(banks_));
   for (absl::string_view name : names) {
     if (absl::ConsumePrefix(&name, kReplacedPrefix))
-      MSA_RETURN_IF_ERROR(Replace(std::string(name)));
+      MSA_RETURN_IF_ERROR(FinishReplacement(std::string(name)));
   }
   for (const std::string& name : names) {
     if (absl::StartsWith(name, kCreatingPrefix) || absl::StartsWith(name, kReplacingPrefix) ||
@@ -97,25 +97,27 @@ absl::StatusOr<std::string> BankDirectories::BeginReplacement(const std::string&
   return directory;
 }
 
-void BankDirectories::AbandonReplacement(const std::string& name) {
-  files()->RemoveDirectoryTree(PathOf(absl::StrCat(kReplacingPrefix, name))).IgnoreError();
+absl::Status BankDirectories::DiscardReplacement(const std::string& name) {
+  for (const absl::string_view prefix : {kReplacingPrefix, kReplacedPrefix}) {
+    MSA_RETURN_IF_ERROR(files()->RemoveDirectoryTree(PathOf(absl::StrCat(prefix, name))));
+  }
+  return SyncParent();
 }
 
-// From the first rename on the replacement counts; Recover ends what is begun.
-absl::Status BankDirectories::Replace(const std::string& name) {
-  const std::string building = PathOf(absl::StrCat(kReplacingPrefix, name));
-  const std::string complete = PathOf(absl::StrCat(kReplacedPrefix, name));
-  if (files()->Exists(building) && !files()->Exists(complete)) {
-    MSA_RETURN_IF_ERROR(files()->Rename(building, complete));
-    MSA_RETURN_IF_ERROR(SyncParent());
-  }
+absl::Status BankDirectories::CommitReplacement(const std::string& name) {
+  MSA_RETURN_IF_ERROR(files()->Rename(PathOf(absl::StrCat(kReplacingPrefix, name)),
+                                      PathOf(absl::StrCat(kReplacedPrefix, name))));
+  return SyncParent();
+}
+
+absl::Status BankDirectories::FinishReplacement(const std::string& name) {
   if (Exists(name)) {
     const std::string removed = NewRemovedPath(name);
     MSA_RETURN_IF_ERROR(files()->Rename(PathOf(name), removed));
     MSA_RETURN_IF_ERROR(SyncParent());
     files()->RemoveDirectoryTree(removed).IgnoreError();
   }
-  MSA_RETURN_IF_ERROR(files()->Rename(complete, PathOf(name)));
+  MSA_RETURN_IF_ERROR(files()->Rename(PathOf(absl::StrCat(kReplacedPrefix, name)), PathOf(name)));
   return SyncParent();
 }
 

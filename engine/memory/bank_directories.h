@@ -22,8 +22,8 @@ class BankDirectories {
   BankDirectories(const std::string& data_dir, const CatalogVfs* vfs)
       : data_dir_(data_dir), banks_(data_dir + "/banks"), vfs_(vfs) {}
 
-  // Makes the directory of all banks, ends what was begun before the process ended, and removes what
-  // was not finished.
+  // Makes the directory of all banks, ends what was begun before the process ended, and removes
+  // what was not finished.
   absl::Status Recover();
   absl::StatusOr<std::vector<std::string>> List() const;  // names of banks, ascending
 
@@ -42,9 +42,12 @@ class BankDirectories {
   // these settings.
   absl::StatusOr<std::string> BeginReplacement(const std::string& name,
                                                const CatalogSettings& settings);
-  void AbandonReplacement(const std::string& name);
-  // The replacement, complete and closed, takes the place of the bank, which is closed, too.
-  absl::Status Replace(const std::string& name);
+  // Also one that was committed and not finished.
+  absl::Status DiscardReplacement(const std::string& name);
+  // The replacement is complete and closed: from here on it counts, also after a restart.
+  absl::Status CommitReplacement(const std::string& name);
+  // It takes the place of the bank, which is closed; what is left of that goes.
+  absl::Status FinishReplacement(const std::string& name);
 
   // Under which a bank goes; renaming it is the caller's, so is SyncParent.
   std::string NewRemovedPath(const std::string& name);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -28,7 +29,8 @@ struct BankParts {
   BankStoreOptions options;
   DocumentEncoder* encoder = nullptr;
   Clock* clock = nullptr;
-  MemoryObserver* observer = nullptr;  // never null
+  MemoryObserver* observer = nullptr;                // never null
+  std::function<void(int64_t num_bytes)> make_room;  // as BankEnvironment's
   std::shared_ptr<BankInbox> inbox;
   std::shared_ptr<VisibleBank> visible;
   std::shared_ptr<SegmentFiles> segments;

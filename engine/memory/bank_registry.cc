@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "kernels/core/error_detail.h"
@@ -14,6 +15,7 @@ namespace msa::engine {
 namespace {
 
 constexpr absl::Duration kWaitForIdle = absl::Milliseconds(500);
+constexpr absl::Duration kWaitForOpening = absl::Seconds(1);
 
 std::string Describe(const MemoryGeometry& geometry) {
   return absl::StrCat("model ", geometry.model_fingerprint, " with ", geometry.num_msa_layers,
@@ -74,11 +76,18 @@ bool IsOfAnotherModel(const absl::Status& problem) {
   return kernels::DetailOf(problem).reason == "MODEL_MISMATCH";
 }
 
+// A bank's thread may still be asking for room, until it is stopped.
 BankRegistry::~BankRegistry() {
-  for (auto& [name, state] : states_) {
-    if (state.bank == nullptr) continue;
-    state.bank->Stop();
-    state.bank->CloseCatalog();
+  std::vector<std::shared_ptr<MemoryBank>> banks;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [name, state] : states_) {
+      if (state.bank != nullptr) banks.push_back(std::exchange(state.bank, nullptr));
+    }
+  }
+  for (const auto& bank : banks) {
+    bank->Stop();
+    bank->CloseCatalog();
   }
 }
 
@@ -134,7 +143,12 @@ void BankRegistry::Forget(const std::string& name) {
 BankRegistry::Entry BankRegistry::Open(const std::string& name) {
   absl::Status refusal;
   const Entry entry = Load(
-      name, [](int64_t) { return absl::OkStatus(); }, &refusal);
+      name,
+      [&](int64_t num_bytes) {
+        Lock lock(mutex_);
+        return MakeRoom(num_bytes, &lock);
+      },
+      &refusal);
   const std::lock_guard lock(mutex_);
   State& state = states_.at(name);
   static_cast<Entry&>(state) = entry;
@@ -143,12 +157,39 @@ BankRegistry::Entry BankRegistry::Open(const std::string& name) {
   return entry;
 }
 
+std::vector<std::string> BankRegistry::OpenNames() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [name, state] : states_) {
+    if (state.bank != nullptr && !state.is_hidden) names.push_back(name);
+  }
+  return names;
+}
+
+std::shared_ptr<Bank> BankRegistry::FindOpen(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = states_.find(name);
+  return found == states_.end() || found->second.is_hidden ? nullptr : found->second.bank;
+}
+
+void BankRegistry::TryMakeRoom(int64_t num_bytes) {
+  Lock lock(mutex_);
+  while (!environment_->router_key_budget->Check(num_bytes).ok() && CloseOneIdle(&lock)) {
+  }
+}
+
 absl::StatusOr<BankRegistry::State*> BankRegistry::Find(const std::string& name, Lock* lock) {
   while (true) {
     const auto found = states_.find(name);
     if (found == states_.end() || found->second.is_hidden) return NoBank(name);
     if (!found->second.is_changing) return &found->second;
-    changed_.wait(*lock);
+    // Not for as long as it may take: others want the thread.
+    if (changed_.wait_for(*lock, absl::ToChronoNanoseconds(kWaitForOpening)) ==
+        std::cv_status::timeout) {
+      return kernels::Refusal(absl::StatusCode::kUnavailable,
+                              absl::StrCat("bank \"", name, "\" is being opened"), "BANK_OPENING",
+                              "bank", {}, absl::Seconds(1));
+    }
   }
 }
 
@@ -186,6 +227,8 @@ absl::Status BankRegistry::OpenClosed(const std::string& name, Lock* lock) {
 }
 
 absl::Status BankRegistry::MakeRoom(int64_t num_bytes, Lock* lock) {
+  num_waiting_for_room_ += 1;
+  const absl::Cleanup done = [this] { num_waiting_for_room_ -= 1; };
   const absl::Time give_up = absl::Now() + kWaitForIdle;
   while (true) {
     const absl::Status status = environment_->router_key_budget->Check(num_bytes);
@@ -221,7 +264,8 @@ bool BankRegistry::CloseOneIdle(Lock* lock) {
   for (auto& [state_name, state] : states_) {
     const bool is_idle = state.bank != nullptr && state.bank.use_count() == 1 && !state.has_job &&
                          !state.is_hidden && !state.is_changing &&
-                         state.bank->WaitIdle(absl::ZeroDuration());
+                         state.bank->WaitIdle(absl::ZeroDuration()) &&
+                         state.bank->write_failure().ok();
     if (!is_idle || (oldest != nullptr && oldest->last_use <= state.last_use)) continue;
     oldest = &state;
     name = state_name;

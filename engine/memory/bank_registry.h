@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -37,12 +38,18 @@ class BankRegistry {
   std::vector<BankInfo> List() const;
   std::vector<std::shared_ptr<MemoryBank>> OpenBanks() const;  // by name
 
+  std::vector<std::string> OpenNames() const;
+  std::shared_ptr<Bank> FindOpen(const std::string& name) const;  // null where it is not open
+  bool wants_room() const { return num_waiting_for_room_.load() > 0; }
+  // Closes idle banks until so much memory is free, or no other is idle.
+  void TryMakeRoom(int64_t num_bytes);
+
   void AddAtStart(const std::string& name);  // open where it fits, else closed
 
   // A name for a bank that is not there yet: BANK_EXISTS. Nobody finds it before Open.
   absl::Status Reserve(const std::string& name);
   void Forget(const std::string& name);
-  // Opens what is in the directory now, room or not, and shows it.
+  // Shows what is in the directory now, open where room can be made, else closed.
   Entry Open(const std::string& name);
 
   // Hides a bank that is to be removed, unless `check` refuses (null: it cannot be used). Then
@@ -94,6 +101,7 @@ class BankRegistry {
   const BankDirectories* const directories_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::atomic<int> num_waiting_for_room_ = 0;
   std::map<std::string, State> states_;  // under mutex_
 };
 

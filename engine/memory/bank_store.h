@@ -73,9 +73,9 @@ class BankStore {
   // ALREADY_EXISTS.
   virtual absl::StatusOr<std::shared_ptr<Bank>> Create(const std::string& name,
                                                        const BankSettings& settings) = 0;
-  // Opens the bank where it is closed, which may take seconds. Banks are open from the start as long
-  // as they fit into router_key_budget_bytes; to make room for another, those that nobody holds and
-  // that have nothing to do are closed, the least recently used first. NOT_FOUND,
+  // Opens the bank where it is closed, which may take seconds. Banks are open from the start as
+  // long as they fit into router_key_budget_bytes; to make room for another, those that nobody
+  // holds and that have nothing to do are closed, the least recently used first. NOT_FOUND,
   // RESOURCE_EXHAUSTED (with numbers and retry_after) where the others are all in use.
   virtual absl::StatusOr<std::shared_ptr<Bank>> Get(const std::string& name) = 0;
   virtual std::vector<BankInfo> List() const = 0;                    // by name
@@ -97,9 +97,9 @@ class BankStore {
   virtual absl::StatusOr<std::vector<BackupInfo>> Backups() const = 0;  // by name
   virtual absl::Status DeleteBackup(const std::string& backup) = 0;     // NOT_FOUND
   // Encodes a bank again from its texts for the model and dtype of this store, numbers kept. A bank
-  // that can be used serves meanwhile, but takes no changes (UNAVAILABLE); whoever holds it finds it
-  // stopping at the end. What the model cannot encode is FAILED. A job that is cancelled or ends with
-  // the process leaves the bank as it was.
+  // that can be used serves meanwhile, but takes no changes (UNAVAILABLE); whoever holds it finds
+  // it stopping at the end. What the model cannot encode is FAILED. A job that is cancelled or ends
+  // with the process leaves the bank as it was.
   virtual absl::StatusOr<BankInfo> Reencode(const std::string& bank, JobMonitor* monitor) = 0;
 
   // Refuses new ingests (UNAVAILABLE), waits until accepted work in flight is written or `grace` is

@@ -55,10 +55,10 @@ void Compaction::Run() {
   }
   if (is_asked() ? asked_shards_ : parts_->shards_have_dead) {
     CompactShards();
-  } else if (is_asked() && parts_->segments->is_held()) {
+  } else if (is_asked() && parts_->segments->has_files_to_remove()) {
     due_in_ = kPause;  // files that should have gone are still there
   } else if (is_asked()) {
-    const absl::Status rewritten = parts_->catalog->Rewrite();
+    const absl::Status rewritten = RewriteCatalog();
     if (absl::IsFailedPrecondition(rewritten)) {
       due_in_ = kPause;  // it is being read
       return;
@@ -66,6 +66,13 @@ void Compaction::Run() {
     if (!rewritten.ok()) parts_->NoteWriteFailure(rewritten);
     Finish(result_.status.ok() ? rewritten : result_.status);
   }
+}
+
+// Once for those who asked, however often its log cannot be cut then.
+absl::Status Compaction::RewriteCatalog() {
+  if (!is_rewritten_) MSA_RETURN_IF_ERROR(parts_->catalog->Rewrite());
+  is_rewritten_ = true;
+  return parts_->catalog->TruncateLog();
 }
 
 // Those who ask while others are served wait, so that what is asked for stays the same.
@@ -79,6 +86,7 @@ void Compaction::TakeRequests() {
   asked_below_segment_ = parts_->next_segment;
   asked_revision_ = parts_->revision;
   asked_shards_ = true;
+  is_rewritten_ = false;
   unreadable_.clear();
   not_before_ = -absl::InfiniteDuration();
 }
@@ -113,8 +121,8 @@ void Compaction::CompactShards() {
       [bank = parts_->visible, revision, share] { bank->CompactShards(revision, share); });
 }
 
-// Segments that hold nothing else go without a copy; then those with dead documents and, while there
-// is room in one new segment, small ones.
+// Segments that hold nothing else go without a copy; then those with dead documents and, while
+// there is room in one new segment, small ones.
 std::vector<uint64_t> Compaction::ChooseSegments() const {
   const BankStoreOptions& options = parts_->options;
   const auto is_meant = [&](uint64_t id, const SegmentUse& use) {

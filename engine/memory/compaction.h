@@ -57,6 +57,7 @@ class Compaction {
                                                              uint64_t segment_id) const;
   absl::Status Commit(const SegmentReader* segment, const Unit& unit);
   void TakeEffect(std::shared_ptr<const SegmentReader> segment, const Unit& unit);
+  absl::Status RewriteCatalog();
   void Finish(const absl::Status& status);  // replies to those who asked
 
   BankParts* const parts_;
@@ -66,6 +67,7 @@ class Compaction {
   // What they mean, so that a compaction ends however fast documents go meanwhile.
   uint64_t asked_below_segment_ = 0;
   uint64_t asked_revision_ = 0;
+  bool is_rewritten_ = false;  // the catalog
   bool asked_shards_ = false;  // an extent may have dead keys of theirs
   // Segments that could not be read, with what was dead in them then: they wait until that changes
   // (a damaged document has been encoded again) or for the next request.

@@ -49,14 +49,20 @@ DirectoryBankStore::DirectoryBankStore(BankEnvironment environment, std::unique_
       lock_(std::move(lock)),
       directories_(environment_.options.data_dir, environment_.vfs.get()),
       backups_(environment_.options.backup_dir, environment_.vfs.get()),
-      registry_(&environment_, &directories_) {}
+      registry_(&environment_, &directories_) {
+  environment_.make_room = [this](int64_t num_bytes) { registry_.TryMakeRoom(num_bytes); };
+}
 
 absl::Status DirectoryBankStore::Start() {
   MSA_RETURN_IF_ERROR(directories_.Recover());
   MSA_ASSIGN_OR_RETURN(const auto names, directories_.List());
   for (const std::string& name : names) registry_.AddAtStart(name);
   scrubber_ = std::make_unique<Scrubber>(
-      environment_.options, [this] { return OpenBanks(); }, environment_.observer);
+      environment_.options,
+      Scrubber::Source{.names = [this] { return registry_.OpenNames(); },
+                       .find = [this](const std::string& name) { return registry_.FindOpen(name); },
+                       .wants_room = [this] { return registry_.wants_room(); }},
+      environment_.observer);
   return absl::OkStatus();
 }
 
@@ -73,9 +79,8 @@ absl::StatusOr<std::shared_ptr<Bank>> DirectoryBankStore::Create(const std::stri
     registry_.Forget(name);
     return made;
   }
-  const BankRegistry::Entry entry = registry_.Open(name);
-  if (!entry.problem.ok()) return entry.problem;
-  return std::shared_ptr<Bank>(entry.bank);
+  registry_.Open(name);
+  return registry_.Get(name);
 }
 
 absl::StatusOr<std::shared_ptr<Bank>> DirectoryBankStore::Get(const std::string& name) {
@@ -105,7 +110,10 @@ absl::Status DirectoryBankStore::Delete(const std::string& name, bool force) {
 
 absl::Status DirectoryBankStore::RemoveBank(const std::string& name, MemoryBank* bank) {
   FileSystem* const files = environment_.files();
+  // What was to take the bank's place must not come back in it.
+  MSA_RETURN_IF_ERROR(directories_.DiscardReplacement(name));
   const std::string removed = directories_.NewRemovedPath(name);
+  if (bank == nullptr && !directories_.Exists(name)) return absl::OkStatus();
   if (bank != nullptr) {
     bank->Stop();
     MSA_RETURN_IF_ERROR(bank->MoveToBeRemoved(removed));
@@ -183,26 +191,35 @@ absl::StatusOr<BankInfo> DirectoryBankStore::Reencode(const std::string& name,
   }
   const absl::Status status = Rebuild(name, old, monitor);
   if (!status.ok()) {
-    directories_.AbandonReplacement(name);
+    directories_.DiscardReplacement(name).IgnoreError();
     if (old != nullptr) old->RefuseChanges(absl::OkStatus());
     return status;
   }
-  // From here on the old bank goes.
-  if (old != nullptr) {
-    old->Stop();
-    old->CloseCatalog();
-  }
-  const absl::Status replaced = directories_.Replace(name);
+  const absl::Status replaced = Replace(name, old);
   if (!replaced.ok()) {
     const absl::Status problem = kernels::Prefixed(
         replaced,
-        absl::StrCat("bank \"", name, "\" was encoded again and opens with the next start"));
+        absl::StrCat("bank \"", name, "\" was encoded again, but opens with the next start"));
     registry_.ShowWithProblem(name, problem);
     return problem;
   }
   const BankRegistry::Entry entry = registry_.Open(name);
   if (!entry.problem.ok()) return entry.problem;
-  return entry.bank->Info();
+  return entry.bank == nullptr ? entry.info : entry.bank->Info();
+}
+
+// Queries that hold the old bank keep what they read; it takes nothing more.
+absl::Status DirectoryBankStore::Replace(const std::string& name, MemoryBank* old) {
+  if (old != nullptr) old->Stop();
+  const absl::Status committed = directories_.CommitReplacement(name);
+  if (!committed.ok()) {  // or not: the next start knows
+    if (old != nullptr) old->CloseCatalog();
+    return committed;
+  }
+  if (old != nullptr) {
+    MSA_RETURN_IF_ERROR(old->MoveToBeRemoved(directories_.NewRemovedPath(name)));
+  }
+  return directories_.FinishReplacement(name);
 }
 
 absl::Status DirectoryBankStore::Rebuild(const std::string& name, MemoryBank* bank,

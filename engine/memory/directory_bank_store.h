@@ -43,11 +43,12 @@ class DirectoryBankStore : public BankStore {
   absl::Status RemoveBank(const std::string& name, MemoryBank* bank);
   absl::Status RestoreFiles(const std::string& backup, const std::string& bank,
                             JobMonitor* monitor);
+  absl::Status Replace(const std::string& name, MemoryBank* old);
   absl::Status Rebuild(const std::string& name, MemoryBank* bank, JobMonitor* monitor);
   absl::Status FillReplacement(const std::string& name, const CatalogReader& from,
                                const CatalogSettings& settings, JobMonitor* monitor);
 
-  const BankEnvironment environment_;
+  BankEnvironment environment_;
   const std::unique_ptr<FileLock> lock_;
   BankDirectories directories_;
   const BackupDirectory backups_;

@@ -39,6 +39,7 @@ MemoryBank::MemoryBank(const BankEnvironment& environment, const std::string& di
   parts_.options = options;
   parts_.encoder = environment_.encoder;
   parts_.clock = environment_.clock;
+  parts_.make_room = environment_.make_room;
   parts_.observer = environment_.observer;
   parts_.inbox =
       std::make_shared<BankInbox>(options.max_pending_documents, options.max_pending_bytes);
@@ -120,15 +121,14 @@ absl::Status MemoryBank::MoveToBeRemoved(const std::string& directory) {
   const std::unique_lock lock(catalog_mutex_);
   parts_.catalog = nullptr;
   catalog_.reset();
-  const absl::Status moved = environment_.files()->Rename(directory_, directory);
-  if (moved.ok()) {
-    directory_ = directory;
-    is_removed_ = true;
-    parts_.segments->MovedTo(absl::StrCat(directory, "/", kSegmentsName));
-  }
+  // On an error it stays closed: the directory may become another bank's.
+  MSA_RETURN_IF_ERROR(environment_.files()->Rename(directory_, directory));
+  directory_ = directory;
+  is_removed_ = true;
+  parts_.segments->MovedTo(absl::StrCat(directory, "/", kSegmentsName));
   auto catalog = Catalog::Open(*environment_.vfs, absl::StrCat(directory_, "/", kCatalogName));
   if (catalog.ok()) catalog_ = *std::move(catalog);
-  return moved;
+  return absl::OkStatus();
 }
 
 BankInfo MemoryBank::Info() const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <shared_mutex>
 #include <string>
@@ -22,6 +23,8 @@ struct BankEnvironment {
   MemoryObserver* observer = nullptr;  // never null
   std::shared_ptr<const CatalogVfs> vfs;
   std::shared_ptr<Budget> router_key_budget;
+  // Asks for so much of that budget to be freed, by closing other banks; on a bank's thread.
+  std::function<void(int64_t num_bytes)> make_room;
 
   FileSystem* files() const { return vfs->file_system(); }
 };
@@ -60,8 +63,8 @@ class MemoryBank : public Bank {
   int num_shards() const override;
   const Shard& shard(int rank) const override;
 
-  // A document of a bank that is built anew here, with its number. `done` when it is in the catalog:
-  // ACCEPTED, or FAILED where `failure` is not ok or the model cannot encode it.
+  // A document of a bank that is built anew here, with its number. `done` when it is in the
+  // catalog: ACCEPTED, or FAILED where `failure` is not ok or the model cannot encode it.
   struct Original {
     DocumentInput document;
     absl::Time create_time;
@@ -90,7 +93,7 @@ class MemoryBank : public Bank {
   // After Stop: reads are UNAVAILABLE from now on.
   void CloseCatalog();
   // After Stop: the directory becomes `directory` and is removed with this object; until then reads
-  // go on.
+  // go on. On an error the catalog is closed.
   absl::Status MoveToBeRemoved(const std::string& directory);
 
  private:

@@ -7,6 +7,12 @@
 #include "kernels/core/refusal.h"
 
 namespace msa::engine {
+namespace {
+
+// What was slept too little is slept the next time.
+constexpr absl::Duration kLongestSleep = absl::Milliseconds(200);
+
+}  // namespace
 
 // Holds a verification up so that it reads no faster than it may.
 class Scrubber::Pace : public JobMonitor {
@@ -17,9 +23,11 @@ class Scrubber::Pace : public JobMonitor {
     const absl::Duration least = absl::Seconds(static_cast<double>(progress.bytes) /
                                                static_cast<double>(scrubber_->bytes_per_second_));
     const absl::Duration ahead = least - (absl::Now() - start_);
-    if (ahead > absl::ZeroDuration()) is_stopped_ = !scrubber_->SleepUnlessStopped(ahead);
+    if (ahead > absl::ZeroDuration()) {
+      is_stopped_ = !scrubber_->SleepUnlessStopped(std::min(ahead, kLongestSleep));
+    }
   }
-  bool IsCancelled() const override { return is_stopped_; }
+  bool IsCancelled() const override { return is_stopped_ || scrubber_->source_.wants_room(); }
 
  private:
   Scrubber* const scrubber_;
@@ -27,11 +35,10 @@ class Scrubber::Pace : public JobMonitor {
   bool is_stopped_ = false;
 };
 
-Scrubber::Scrubber(const BankStoreOptions& options, std::function<Banks()> list_banks,
-                   MemoryObserver* observer)
+Scrubber::Scrubber(const BankStoreOptions& options, Source source, MemoryObserver* observer)
     : interval_(options.scrub_interval),
       bytes_per_second_(std::max<int64_t>(options.scrub_bytes_per_second, 1)),
-      list_banks_(std::move(list_banks)),
+      source_(std::move(source)),
       observer_(observer) {
   if (interval_ < absl::InfiniteDuration()) thread_ = std::thread([this] { Run(); });
 }
@@ -52,12 +59,13 @@ bool Scrubber::SleepUnlessStopped(absl::Duration duration) {
 
 void Scrubber::Run() {
   while (SleepUnlessStopped(interval_)) {
-    for (const auto& bank : list_banks_()) Verify(bank.get());
+    for (const std::string& name : source_.names()) Verify(name);
   }
 }
 
-void Scrubber::Verify(Bank* bank) {
-  const std::string name = bank->Info().name;
+void Scrubber::Verify(const std::string& name) {
+  const std::shared_ptr<Bank> bank = source_.find(name);
+  if (bank == nullptr) return;
   Pace pace(this);
   const auto result = bank->Verify(&pace, [&](const Damage& damage) {
     observer_->ProblemFound(

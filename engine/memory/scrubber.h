@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -12,16 +13,21 @@
 
 namespace msa::engine {
 
-// Verifies all banks in the background, again and again, at a bounded rate. What it finds goes to
-// the observer by name.
+// Verifies all banks that are open, again and again, at a bounded rate. What it finds goes to the
+// observer by name.
 class Scrubber {
  public:
-  using Banks = std::vector<std::shared_ptr<Bank>>;
+  // What it needs of the store; on the scrubber's thread.
+  struct Source {
+    std::function<std::vector<std::string>()> names;
+    // Null where the bank is not open (any more).
+    std::function<std::shared_ptr<Bank>(const std::string& name)> find;
+    // Whether somebody waits for banks to be closed: then it lets go of the one that it reads.
+    std::function<bool()> wants_room;
+  };
 
-  // Starts where options.scrub_interval is finite. `list_banks` gives those that can be used.
-  // `observer` must outlive this.
-  Scrubber(const BankStoreOptions& options, std::function<Banks()> list_banks,
-           MemoryObserver* observer);
+  // Starts where options.scrub_interval is finite. `observer` must outlive this.
+  Scrubber(const BankStoreOptions& options, Source source, MemoryObserver* observer);
   ~Scrubber();  // soon
   Scrubber(const Scrubber&) = delete;
   Scrubber& operator=(const Scrubber&) = delete;
@@ -29,12 +35,12 @@ class Scrubber {
  private:
   class Pace;
   void Run();
-  void Verify(Bank* bank);
+  void Verify(const std::string& name);
   bool SleepUnlessStopped(absl::Duration duration);  // false: stopped
 
   const absl::Duration interval_;
   const int64_t bytes_per_second_;
-  const std::function<Banks()> list_banks_;
+  const Source source_;
   MemoryObserver* const observer_;
   std::mutex mutex_;
   std::condition_variable stop_;

@@ -63,8 +63,6 @@ absl::Status Verification::CheckCatalog() {
   const int64_t total = stats.num_documents + stats.num_accepted + stats.num_failed;
   uint64_t next = kFirstDocumentNumber;
   while (next != 0) {
-    // What a row of this page names stays until the page is done.
-    const SegmentFiles::Hold hold(parts_->segments);
     readers_.clear();
     std::vector<DocumentRow> rows;
     auto read = catalog_->ForEachDocument(
@@ -126,18 +124,27 @@ absl::StatusOr<SegmentReader*> Verification::Open(uint64_t segment_id) {
   std::unique_ptr<SegmentReader>& reader = readers_[segment_id];
   // Not an open file's data, which outlives its name.
   if (!parts_->segments->file_system()->Exists(parts_->segments->PathOf(segment_id))) {
-    Report(FileOf(segment_id), "", "the file is missing");
+    MSA_RETURN_IF_ERROR(DamagedSegment(segment_id, "the file is missing"));
     return nullptr;
   }
   auto opened = SegmentReader::Open(parts_->segments, segment_id, parts_->geometry());
   if (opened.ok()) {
     reader = *std::move(opened);
   } else if (IsDamage(opened.status())) {
-    Report(FileOf(segment_id), "", std::string(opened.status().message()));
+    MSA_RETURN_IF_ERROR(DamagedSegment(segment_id, std::string(opened.status().message())));
   } else {
     return opened.status();
   }
   return reader.get();
+}
+
+// Unless it was compacted meanwhile: the catalog forgets a segment before its file goes.
+absl::Status Verification::DamagedSegment(uint64_t segment_id, const std::string& why) {
+  MSA_ASSIGN_OR_RETURN(const auto segments, catalog_->Segments());
+  const bool is_known = std::any_of(segments.begin(), segments.end(),
+                                    [&](const SegmentRow& row) { return row.id == segment_id; });
+  if (is_known) Report(FileOf(segment_id), "", why);
+  return absl::OkStatus();
 }
 
 absl::Status Verification::DamagedDocument(uint32_t number, uint64_t segment_id,
@@ -160,7 +167,6 @@ absl::Status Verification::CheckSegments() {
 }
 
 absl::Status Verification::CheckSegment(const SegmentRow& segment) {
-  const SegmentFiles::Hold hold(parts_->segments);
   if (!parts_->segments->file_system()->Exists(parts_->segments->PathOf(segment.id))) {
     return absl::OkStatus();  // compacted meanwhile; what is ACTIVE and has no file is known
   }

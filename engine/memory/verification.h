@@ -37,6 +37,7 @@ class Verification {
   absl::Status CheckSegment(const SegmentRow& segment);
   // Null where the segment is damaged as a whole, which is reported once.
   absl::StatusOr<SegmentReader*> Open(uint64_t segment_id);
+  absl::Status DamagedSegment(uint64_t segment_id, const std::string& why);
   // A document of a segment, where the catalog still says that it is there.
   absl::Status DamagedDocument(uint32_t number, uint64_t segment_id, const std::string& why);
   void Report(const std::string& file, const std::string& document_id, const std::string& message);

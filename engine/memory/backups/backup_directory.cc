@@ -17,6 +17,7 @@ namespace msa::engine {
 namespace {
 
 constexpr absl::string_view kCreatingPrefix = ".creating-";
+constexpr absl::string_view kRemovedPrefix = ".removed-";
 constexpr size_t kBlockBytes = size_t{1} << 20;
 
 absl::Status NoBackup(const std::string& name) {
@@ -44,6 +45,34 @@ struct BackupDirectory::Progress {
   }
 };
 
+class BackupDirectory::NameInWork {
+ public:
+  NameInWork(const BackupDirectory* directory, const std::string& name)
+      : directory_(directory), name_(name) {
+    const std::lock_guard lock(directory_->mutex_);
+    is_first_ = directory_->in_work_.insert(name).second;
+  }
+  ~NameInWork() {
+    if (!is_first_) return;
+    const std::lock_guard lock(directory_->mutex_);
+    directory_->in_work_.erase(name_);
+  }
+  NameInWork(const NameInWork&) = delete;
+  NameInWork& operator=(const NameInWork&) = delete;
+
+  absl::Status status() const {
+    if (is_first_) return absl::OkStatus();
+    return kernels::Refusal(absl::StatusCode::kFailedPrecondition,
+                            absl::StrCat("backup \"", name_, "\" is being written or deleted"),
+                            "BACKUP_BUSY", "backup");
+  }
+
+ private:
+  const BackupDirectory* const directory_;
+  const std::string name_;
+  bool is_first_ = false;
+};
+
 absl::Status BackupDirectory::CheckName(const std::string& name) const {
   if (directory_.empty()) {
     return kernels::Refusal(absl::StatusCode::kFailedPrecondition,
@@ -66,6 +95,8 @@ absl::StatusOr<BackupInfo> BackupDirectory::Write(const std::string& name,
                                                   const std::shared_ptr<SegmentFiles>& segments,
                                                   absl::Time now, JobMonitor* monitor) const {
   MSA_RETURN_IF_ERROR(CheckName(name));
+  const NameInWork in_work(this, name);
+  MSA_RETURN_IF_ERROR(in_work.status());
   if (files()->Exists(PathOf(name))) {
     return kernels::Refusal(absl::StatusCode::kAlreadyExists,
                             absl::StrCat("backup \"", name, "\" is there already"), "BACKUP_EXISTS",
@@ -182,21 +213,25 @@ absl::StatusOr<std::vector<BackupInfo>> BackupDirectory::List() const {
   MSA_ASSIGN_OR_RETURN(const auto names, files()->List(directory_));
   for (const std::string& name : names) {
     if (!CheckBankName(name).ok()) continue;
-    MSA_ASSIGN_OR_RETURN(BackupManifest manifest, ReadManifest(files(), PathOf(name)));
-    infos.push_back(std::move(manifest.info));
+    auto manifest = ReadManifest(files(), PathOf(name));
+    if (absl::IsNotFound(manifest.status())) continue;  // deleted meanwhile
+    if (!manifest.ok()) return manifest.status();
+    infos.push_back(std::move(manifest->info));
   }
   return infos;
 }
 
 absl::Status BackupDirectory::Delete(const std::string& name) const {
   MSA_RETURN_IF_ERROR(CheckName(name));
+  const NameInWork in_work(this, name);
+  MSA_RETURN_IF_ERROR(in_work.status());
   if (!files()->Exists(PathOf(name))) return NoBackup(name);
   // Not a backup any more, whatever happens next.
-  const std::string leaving = PathOf(absl::StrCat(kCreatingPrefix, name));
-  MSA_RETURN_IF_ERROR(files()->RemoveDirectoryTree(leaving));
-  MSA_RETURN_IF_ERROR(files()->Rename(PathOf(name), leaving));
+  const std::string removed = PathOf(absl::StrCat(kRemovedPrefix, name));
+  MSA_RETURN_IF_ERROR(files()->RemoveDirectoryTree(removed));
+  MSA_RETURN_IF_ERROR(files()->Rename(PathOf(name), removed));
   MSA_RETURN_IF_ERROR(files()->SyncDirectory(directory_));
-  return files()->RemoveDirectoryTree(leaving);
+  return files()->RemoveDirectoryTree(removed);
 }
 
 absl::Status BackupDirectory::CopyTo(const std::string& name, const std::string& to,

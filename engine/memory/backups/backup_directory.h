@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,9 +17,9 @@
 
 namespace msa::engine {
 
-// Where a server's backups are, one directory each: a copy of the catalog, the segments that it names
-// and a manifest with checksums. A backup is there as a whole or not at all. Thread-safe, but for two
-// calls with the same name at the same time.
+// Where a server's backups are, one directory each: a copy of the catalog, the segments that it
+// names and a manifest with checksums. A backup is there as a whole or not at all. Thread-safe: a
+// name that is being written or deleted is FAILED_PRECONDITION (BACKUP_BUSY).
 class BackupDirectory {
  public:
   // `directory` empty: every call is FAILED_PRECONDITION. `vfs` must outlive this.
@@ -43,6 +45,7 @@ class BackupDirectory {
 
  private:
   struct Progress;
+  class NameInWork;
 
   FileSystem* files() const { return vfs_->file_system(); }
   absl::Status CheckName(const std::string& name) const;
@@ -57,6 +60,8 @@ class BackupDirectory {
 
   const std::string directory_;
   const CatalogVfs* const vfs_;
+  mutable std::mutex mutex_;
+  mutable std::set<std::string> in_work_;  // being written or deleted; under mutex_
 };
 
 }  // namespace msa::engine

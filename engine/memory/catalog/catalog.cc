@@ -28,6 +28,8 @@ constexpr char kDeleteSegment[] = "DELETE FROM segments WHERE segment = ?1";
 // Temporary files, not memory, hold the copy meanwhile.
 constexpr char kRewrite[] = "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY";
 constexpr char kWriteLogBack[] = "PRAGMA wal_checkpoint(PASSIVE)";
+constexpr char kWaitShortly[] = "PRAGMA busy_timeout = 100";
+constexpr char kWaitLong[] = "PRAGMA busy_timeout = 10000";  // as it was opened
 constexpr char kTruncateLog[] = "PRAGMA wal_checkpoint(TRUNCATE)";
 constexpr char kBegin[] = "BEGIN IMMEDIATE";
 constexpr char kCommit[] = "COMMIT";
@@ -146,9 +148,17 @@ absl::Status Catalog::RemoveSegment(uint64_t id) {
   return statement.Bind(1, id).Run();
 }
 
-absl::Status Catalog::Rewrite() {
+absl::Status Catalog::Rewrite() { return connection()->Execute(kRewrite); }
+
+absl::Status Catalog::TruncateLog() {
   const std::lock_guard lock(reader_mutex_);
-  MSA_RETURN_IF_ERROR(connection()->Execute(kRewrite));
+  MSA_RETURN_IF_ERROR(connection()->Execute(kWaitShortly));
+  const absl::Status status = CutLog();
+  MSA_RETURN_IF_ERROR(connection()->Execute(kWaitLong));
+  return status;
+}
+
+absl::Status Catalog::CutLog() {
   MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection()->Prepare(kTruncateLog));
   MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
   if (has_row && statement.Int(0) == 0) return absl::OkStatus();

@@ -47,10 +47,13 @@ class Catalog : public CatalogReader {
   absl::Status Purge(uint32_t number);  // row and text
   absl::Status InsertSegment(const SegmentRow& row);
   absl::Status RemoveSegment(uint64_t id);
-  // Outside a transaction: writes the whole database anew and cuts its log to nothing, so that no
-  // byte of what was deleted is in any page or in the log. Waits for readers. Takes twice the
-  // database's size of disk meanwhile, and little memory.
+  // Outside a transaction: writes the whole database anew, so that no byte of what was deleted is
+  // in any page; readers go on. Takes twice the database's size of disk meanwhile, and little
+  // memory.
   absl::Status Rewrite();
+  // Outside a transaction: all of the log into the database, and the log cut to nothing.
+  // FAILED_PRECONDITION where somebody reads just now: try again.
+  absl::Status TruncateLog();
 
   // ---- (reader): as CatalogReader's
   absl::StatusOr<DocumentInfo> FindNewest(const std::string& id, bool with_text) const;
@@ -61,6 +64,7 @@ class Catalog : public CatalogReader {
 
  private:
   Catalog(std::unique_ptr<SqliteConnection> writer, std::unique_ptr<SqliteConnection> reader);
+  absl::Status CutLog();
 
   CatalogSettings settings_;
   CatalogSettings committed_;

@@ -32,8 +32,8 @@ struct SegmentRow {
 // hashes; DATA_LOSS names the document. Not thread-safe.
 class CatalogReader {
  public:
-  // On a connection of its own, beside whoever writes. The database must have been opened by Catalog
-  // before.
+  // On a connection of its own, beside whoever writes. The database must have been opened by
+  // Catalog before.
   static absl::StatusOr<std::unique_ptr<CatalogReader>> Open(const CatalogVfs& vfs,
                                                              const std::string& path);
   explicit CatalogReader(std::unique_ptr<SqliteConnection> connection)
@@ -50,7 +50,8 @@ class CatalogReader {
   absl::StatusOr<int64_t> EstimateResidentBytes(const CatalogSettings& settings) const;
   absl::StatusOr<int64_t> CountDocuments() const;  // ids that are not DELETED
   // Rows in ascending number from `first` on, at most `limit` (0: all), while `visit` returns ok. A
-  // damaged row is told to `damaged` and left out. Returns the number to go on with; 0: that was all.
+  // damaged row is told to `damaged` and left out. Returns the number to go on with; 0: that was
+  // all.
   using Visit = absl::FunctionRef<absl::Status(DocumentRow)>;
   using Damaged = absl::FunctionRef<void(const absl::Status&)>;
   absl::StatusOr<uint64_t> ForEachDocument(uint64_t first, int64_t limit, Visit visit,
@@ -64,8 +65,8 @@ class CatalogReader {
   absl::StatusOr<std::vector<DocumentInfo>> ReadAt(absl::Span<const uint32_t> numbers,
                                                    uint64_t revision, bool with_text) const;
 
-  // Whether indexes and pages are as SQLite wants them; what is wrong otherwise, in its words. Reads
-  // the whole database.
+  // Whether indexes and pages are as SQLite wants them; what is wrong otherwise, in its words.
+  // Reads the whole database.
   absl::StatusOr<std::vector<std::string>> CheckStructure() const;
   // Writes what the database holds at this moment to a new one at `path`, not synced.
   absl::Status CopyTo(const std::string& path) const;

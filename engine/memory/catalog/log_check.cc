@@ -52,8 +52,8 @@ absl::Status Damaged(const std::string& path, uint64_t byte, const char* what) {
                           "CATALOG_DAMAGED");
 }
 
-// Frame by frame. Each one's checksum goes on from the one before, as that is stored, so that frames
-// behind a damaged one are recognised.
+// Frame by frame. Each one's checksum goes on from the one before, as that is stored, so that
+// frames behind a damaged one are recognised.
 class LogScan {
  public:
   LogScan(Bytes header, const std::string& path)

@@ -88,9 +88,9 @@ SegmentFiles::Hold::~Hold() {
   for (const uint64_t segment_id : to_remove) files_->Remove(segment_id).IgnoreError();
 }
 
-bool SegmentFiles::is_held() const {
+bool SegmentFiles::has_files_to_remove() const {
   const std::lock_guard lock(mutex_);
-  return num_holds_ > 0;
+  return !to_remove_.empty();
 }
 
 void SegmentFiles::MovedTo(const std::string& directory) {

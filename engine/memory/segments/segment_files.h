@@ -51,7 +51,7 @@ class SegmentFiles {
    private:
     const std::shared_ptr<SegmentFiles> files_;
   };
-  bool is_held() const;
+  bool has_files_to_remove() const;  // when the holds end
 
  private:
   using Entry = std::pair<uint64_t, std::shared_ptr<const ReadableFile>>;

@@ -170,6 +170,28 @@ TEST_F(CompactionTest, NothingOfManyDeletedDocumentsIsLeftOnTheDisk) {
   }
 }
 
+// Others read while the catalog is written anew, and its log is cut when they are done.
+TEST_F(CompactionTest, ReadersGoOnWhileTheCatalogIsRewritten) {
+  MakeBank();
+  IngestSome(20);
+  DeleteEvery(2, 20);
+  std::atomic<bool> ends = false;
+  std::atomic<int> num_read = 0;
+  std::thread reader([&] {
+    while (!ends) num_read += bank_->List("", 100, true, nullptr).ok() ? 1 : 0;
+  });
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_TRUE(Compact(*bank_).status.ok());
+    EXPECT_TRUE(Ingest(*bank_, absl::StrCat("e", i), Text(i)).status.ok());
+    EXPECT_EQ(Delete(*bank_, {absl::StrCat("e", i)}).num_deleted, 1);
+  }
+  ends = true;
+  reader.join();
+  EXPECT_GT(num_read, 5);
+  EXPECT_TRUE(Compact(*bank_).status.ok());
+  EXPECT_EQ(std::filesystem::file_size(BankDirectory() + "/catalog.sqlite-wal"), 0u);
+}
+
 TEST_F(CompactionTest, RunsByItselfWhereEnoughIsDead) {
   options_.compaction_share = 0.25;
   MakeBank();

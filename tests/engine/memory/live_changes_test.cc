@@ -95,6 +95,16 @@ TEST_F(LiveChangesTest, AFailedDocumentCanBeUpdated) {
   EXPECT_EQ(bank_->Stats().num_failed, 0);
 }
 
+TEST_F(LiveChangesTest, MetadataChangeForWhatIsServedNotForANewTextThatFailed) {
+  const IngestResult stored = Ingest(*bank_, "d", "a text");
+  EXPECT_FALSE(Update({.id = "d", .text = "it fails!", .metadata = {}}).status.ok());
+  const IngestResult updated = Update({.id = "d", .text = {}, .metadata = Metadata{{"k", true}}});
+  ASSERT_TRUE(updated.status.ok()) << updated.status;
+  EXPECT_EQ(updated.number, stored.number);
+  const Filter filter = *Filter::Parse("metadata.k = true");
+  EXPECT_TRUE(bank_->Select(&filter, {}).Contains(stored.number));
+}
+
 TEST_F(LiveChangesTest, SettingsChangeAtOnceAndStay) {
   ASSERT_TRUE(Ingest(*bank_, "d", "text").status.ok());
   BankSettingsChange change;

@@ -102,6 +102,33 @@ TEST_F(ManyBanksTest, ClosedBanksAreBackedUpAndDeletedToo) {
   EXPECT_THAT(store_->List(), IsEmpty());
 }
 
+TEST_F(ManyBanksTest, IdleBanksMakeRoomForDocumentsToo) {
+  MakeBanks();
+  const auto bank = *store_->Get(NameOf(1));
+  ASSERT_THAT(store_->OpenBanks(), SizeIs(2));
+  int num_stored = 0;
+  for (int i = 0; i < 40 && store_->OpenBanks().size() == 2; ++i) {
+    num_stored += Ingest(*bank, absl::StrCat("more", i), std::string(150, 'x')).status.ok() ? 1 : 0;
+  }
+  EXPECT_THAT(store_->OpenBanks(), SizeIs(1));
+  EXPECT_TRUE(Ingest(*bank, "last", "text").status.ok());
+  EXPECT_EQ(bank->Stats().num_documents, kDocuments + num_stored + 1);
+}
+
+// It must not keep banks open that nobody uses.
+TEST_F(ManyBanksTest, TheScrubberGivesWay) {
+  options_.scrub_interval = absl::Milliseconds(1);
+  options_.scrub_bytes_per_second = 100;
+  MakeBanks();
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < kNumBanks; ++i) {
+      const auto bank = store_->Get(NameOf(i));
+      ASSERT_TRUE(bank.ok()) << bank.status();
+      EXPECT_EQ((*bank)->Stats().num_documents, kDocuments);
+    }
+  }
+}
+
 TEST_F(ManyBanksTest, ManyThreadsFindTheirBanks) {
   MakeBanks();
   std::vector<std::thread> threads;

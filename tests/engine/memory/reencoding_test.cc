@@ -1,4 +1,5 @@
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -177,6 +178,41 @@ TEST_F(ReencodingTest, WhatDoesNotFitBesideTheOldBankIsRefused) {
   EXPECT_EQ(kernels::DetailOf(status).reason, "ROUTER_KEY_BUDGET_EXCEEDED") << status;
   ExpectServesExactlyWhatIsActive(*bank_);
   EXPECT_THAT(FilesIn(options_.data_dir + "/banks"), SizeIs(1));
+}
+
+// Whatever a job that failed has left: a bank that is deleted then does not come back, and one of
+// the same name is not replaced by it.
+TEST_F(ReencodingTest, WhatAFailedJobLeavesGoesWithTheBank) {
+  for (int n = 0;; n += 3) {
+    std::atomic<int> index = 0;
+    std::atomic<bool> is_on = false;
+    FaultyFileSystem files(PosixFileSystem(), [&](const std::string&, const std::string&) {
+      return is_on && index++ == n ? absl::UnavailableError("I/O error") : absl::OkStatus();
+    });
+    CloseStore();
+    std::filesystem::remove_all(options_.data_dir);
+    OpenStore(&files);
+    MakeBank();
+    ASSERT_TRUE(Ingest(*bank_, "old", "an old text").status.ok());
+    is_on = true;
+    const bool is_done = store_->Reencode("a", &monitor_).ok();
+    const bool was_last = is_done && index <= n;
+    SCOPED_TRACE(n);
+    SCOPED_TRACE(is_done);
+    is_on = false;
+    const absl::Status deleted = store_->Delete("a", /*force=*/true);
+    ASSERT_TRUE(deleted.ok()) << deleted << " after operation " << n;
+    MakeBank();
+    ASSERT_TRUE(Ingest(*bank_, "new", "a new text").status.ok());
+    Reopen();
+    const auto documents = Documents();
+    EXPECT_EQ(documents.size(), 1u) << n;
+    EXPECT_TRUE(documents.contains("new")) << n;
+    ExpectServesExactlyWhatIsActive(*bank_);
+    CloseStore();
+    if (HasFailure()) FAIL() << "operation " << n;
+    if (was_last) break;
+  }
 }
 
 TEST_F(ReencodingTest, AFailureAtAnyOperationLeavesTheOldBankOrTheNewOne) {
