@@ -4,7 +4,8 @@
 #   tests/fuzz/run.sh [RUNS] [TARGET...]     # 1000000 runs of every target
 #
 # Starts from tests/fuzz/corpus/TARGET. What is new goes to build/fuzz/corpus/TARGET, logs and inputs that fail to
-# build/fuzz/findings. To keep what is new: build/fuzz/bin/msa_fuzz_TARGET -merge=1 tests/fuzz/corpus/TARGET build/fuzz/corpus/TARGET
+# build/fuzz/findings. To keep the little of it that reaches something new:
+#   build/fuzz/bin/msa_fuzz_TARGET -set_cover_merge=1 -use_counters=0 tests/fuzz/corpus/TARGET build/fuzz/corpus/TARGET
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
