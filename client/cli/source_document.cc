@@ -24,6 +24,15 @@ std::string Describe(const Json& value) {
   return absl::StrCat(value.type_name(), " ", OneLine(text, 40));
 }
 
+// What the JSON library says may end in the middle of a character.
+std::string WithWholeCharacters(std::string_view text) {
+  std::string whole(text);
+  for (size_t at; (at = FirstInvalidUtf8Byte(whole)) != std::string::npos;) {
+    whole.replace(at, 1, "\uFFFD");
+  }
+  return whole;
+}
+
 absl::StatusOr<Json> ParseObject(std::string_view line, const std::string& where,
                                  const char* expected) {
   const size_t invalid = FirstInvalidUtf8Byte(line);
@@ -41,9 +50,13 @@ absl::StatusOr<Json> ParseObject(std::string_view line, const std::string& where
     // only the end is of use.
     const std::string_view what = error.what();
     const size_t reason = what.find(" - ");
-    return Refuse(where, absl::StrCat("not JSON at byte ", error.byte, " of the line: ",
-                                      reason == what.npos ? "incomplete"
-                                                          : OneLine(what.substr(reason + 3), 120)));
+    return Refuse(where,
+                  absl::StrCat("not JSON at byte ", error.byte, " of the line: ",
+                               reason == what.npos
+                                   ? "incomplete"
+                                   : OneLine(WithWholeCharacters(what.substr(reason + 3)), 120)));
+  } catch (const Json::out_of_range&) {
+    return Refuse(where, "a number is too large; allowed: what fits into 64-bit floating point");
   }
 }
 

@@ -1,7 +1,9 @@
 #include "engine/memory/backups/backup_manifest.h"
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
@@ -39,29 +41,38 @@ std::string ToText(const BackupManifest& manifest) {
   return json.dump(1) + "\n";
 }
 
+// A count. The JSON library would convert any number, also one that does not fit; throws as it does.
+int64_t CountAt(const nlohmann::json& object, const char* key) {
+  const nlohmann::json& value = object.at(key);
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > uint64_t{INT64_MAX}) {
+    throw std::out_of_range(key);
+  }
+  return value.get<int64_t>();
+}
+
 // Fields of the wrong type or range, and names that leave the directory, are damage.
 std::optional<BackupManifest> FromJson(const nlohmann::json& json) {
   BackupManifest manifest;
   BackupInfo& info = manifest.info;
   try {
     info.bank = json.at("bank").get<std::string>();
-    info.revision = json.at("revision").get<uint64_t>();
-    info.create_time = absl::FromUnixMicros(json.at("create_time").get<int64_t>());
-    info.num_documents = json.at("documents").get<int64_t>();
+    info.revision = static_cast<uint64_t>(CountAt(json, "revision"));
+    info.create_time = absl::FromUnixMicros(CountAt(json, "create_time"));
+    info.num_documents = CountAt(json, "documents");
     info.model_fingerprint = json.at("model_fingerprint").get<std::string>();
     info.dtype = json.at("dtype") == "f32" ? kernels::DType::kF32 : kernels::DType::kBF16;
     for (const nlohmann::json& entry : json.at("files")) {
       BackupFile& file = manifest.files.emplace_back();
       file.name = entry.at("name").get<std::string>();
-      file.num_bytes = entry.at("bytes").get<int64_t>();
+      file.num_bytes = CountAt(entry, "bytes");
       file.checksum = std::stoull(entry.at("xxh3").get<std::string>(), nullptr, 16);
-      info.file_bytes += file.num_bytes;
-      if (file.num_bytes < 0 || file.name.empty() || file.name.front() == '/' ||
+      if (__builtin_add_overflow(info.file_bytes, file.num_bytes, &info.file_bytes) ||
+          file.name.empty() || file.name.front() == '/' ||
           file.name.find("..") != std::string::npos) {
         return std::nullopt;
       }
     }
-  } catch (const std::exception&) {  // of the JSON library and of stoull
+  } catch (const std::exception&) {  // of the JSON library, CountAt and stoull
     return std::nullopt;
   }
   return manifest;

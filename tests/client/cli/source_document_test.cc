@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "client/cli/utf8.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -49,6 +50,17 @@ TEST(ParseDocumentLine, NamesPlaceAndFaultOfLinesThatAreNoJson) {
   EXPECT_THAT(ErrorOf(R"({"id": "a"} {})"),
               testing::StartsWith("docs.jsonl:7: not JSON at byte 13"));
   EXPECT_EQ(ErrorOf("{\"id\": \"\xFF\"}"), "docs.jsonl:7: not UTF-8 at byte 9 of the line");
+}
+
+TEST(ParseDocumentLine, ErrorsAreUtf8WhereTheyCutACharacter) {
+  const std::string error = ErrorOf("{\"id\":\u00e9}");
+  EXPECT_THAT(error, testing::StartsWith("docs.jsonl:7: not JSON at byte 7 of the line: "));
+  EXPECT_EQ(FirstInvalidUtf8Byte(error), std::string::npos) << error;
+}
+
+TEST(ParseDocumentLine, NumbersThatNoDoubleHoldsAreAnErrorNotACrash) {
+  EXPECT_EQ(ErrorOf(R"({"id": "a", "text": "t", "metadata": {"n": 1e999}})"),
+            "docs.jsonl:7: a number is too large; allowed: what fits into 64-bit floating point");
 }
 
 TEST(ParseDocumentLine, NamesKeyValueAndWhatIsAllowed) {

@@ -3,6 +3,9 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/memory/backups/backup_manifest.h"
+#include "engine/memory/files/checksum.h"
 #include "kernels/core/error_detail.h"
 #include "tests/engine/memory/bank_fixture.h"
 #include "tests/engine/memory/files/faulty_file_system.h"
@@ -211,6 +214,27 @@ TEST_F(BackupTest, ADamagedBackupIsNamedAndNotRestored) {
     WriteFile(file, bytes);
   }
   EXPECT_TRUE(Restore("b", "c").ok());
+}
+
+TEST_F(BackupTest, CountsThatDoNotFitAreDamageUnderARightChecksumToo) {
+  IngestSome(1);
+  ASSERT_TRUE(Backup("b").ok());
+  const std::string path = absl::StrCat(BackupPath("b"), "/", BackupManifest::kFileName);
+  const std::string bytes = ReadFile(path);
+  for (const std::string wrong :
+       {"1e30", "-1", "9223372036854775808", "9223372036854775807", "0.5"}) {
+    // Of every file: two of the most that fits no longer do.
+    std::string text = bytes.substr(0, bytes.size() - 17);
+    const std::string key = "\"bytes\": ";
+    for (size_t at = text.find(key); at != text.npos; at = text.find(key, at + key.size())) {
+      const size_t begin = at + key.size();
+      text.replace(begin, text.find_first_not_of("0123456789", begin) - begin, wrong);
+    }
+    WriteFile(path, absl::StrCat(text, absl::StrFormat("%016x\n", Checksum(text))));
+    const absl::Status status = Restore("b", "c").status();
+    EXPECT_TRUE(absl::IsDataLoss(status)) << wrong << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("a field is missing or wrong"));
+  }
 }
 
 TEST_F(BackupTest, DamageIsNotBackedUp) {

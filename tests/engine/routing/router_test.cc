@@ -1,29 +1,43 @@
 // Routing over shards against a brute-force model. Keys and queries are small integers, so that
-// every score is exact and equality means equality; few distinct values make many ties.
+// every score is exact and equality means equality; few distinct values make many ties. The long
+// form (MSA_LONG_TESTS=1) compares 100,000 queries.
 #include "engine/routing/router.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstring>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <random>
 #include <set>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "engine/memory/documents/metadata_index.h"
 #include "engine/parallel/local_communicator.h"
 #include "tests/engine/bank_stub.h"
+#include "tests/engine/memory/long_form.h"
 
 namespace msa::engine {
 namespace {
 
 constexpr int64_t kWidth = 32;  // 2 KV heads of 16
 constexpr int kLayers = 2;
+constexpr int kYears = 5;
+constexpr uint64_t kLastRevision = 8;  // queries see this one or an older one
 
+// One version of a document: a new one has a new number and is seen from the revision on at which
+// the old one ends.
 struct ModelDocument {
   uint32_t number = 0;
+  std::string id;
+  int year = 0;
+  bool is_draft = false;
   uint64_t from = 0, to = UINT64_MAX;
   std::vector<std::vector<float>> keys[kLayers];  // [layer][chunk] -> [W]
 };
@@ -72,19 +86,29 @@ std::vector<float> SmallIntegers(std::mt19937* random, int64_t count, int most) 
   return values;
 }
 
+// About a quarter is deleted or superseded.
 std::vector<ModelDocument> RandomDocuments(std::mt19937* random, size_t count) {
   std::set<uint32_t> numbers;
   while (numbers.size() < count) numbers.insert(static_cast<uint32_t>((*random)() % 5000));
   std::vector<ModelDocument> documents;
   for (const uint32_t number : numbers) {
-    ModelDocument& document = documents.emplace_back();
+    ModelDocument document;
     document.number = number;
-    document.from = (*random)() % 4;
+    document.year = static_cast<int>((*random)() % kYears);
+    document.is_draft = (*random)() % 2 == 0;
+    if (!documents.empty() && documents.back().to != UINT64_MAX && (*random)() % 2 == 0) {
+      document.id = documents.back().id;
+      document.from = documents.back().to;
+    } else {
+      document.id = absl::StrCat("d", number);
+      document.from = (*random)() % 4;
+    }
     if ((*random)() % 4 == 0) document.to = document.from + 1 + (*random)() % 4;
     const size_t chunks = 1 + (*random)() % 4;
     for (auto& layer : document.keys) {
       for (size_t c = 0; c < chunks; ++c) layer.push_back(SmallIntegers(random, kWidth, 1));
     }
+    documents.push_back(std::move(document));
   }
   std::shuffle(documents.begin(), documents.end(), *random);
   return documents;
@@ -122,7 +146,8 @@ struct ModelQuery {
   int rank = 0, layer = 0;
   uint64_t revision = 0;
   std::vector<float> rows;
-  std::optional<std::set<uint32_t>> filter;
+  std::optional<std::set<uint32_t>> filter;  // what it may find
+  DocumentSet selected;                      // the same for the router
 };
 
 std::vector<kernels::ScoredDocument> BruteForce(const std::vector<ModelDocument>& documents,
@@ -147,16 +172,51 @@ std::vector<kernels::ScoredDocument> BruteForce(const std::vector<ModelDocument>
   return scored;
 }
 
-// None, or some of the documents and some numbers that nobody has.
-std::optional<std::set<uint32_t>> RandomFilter(std::mt19937* random,
-                                               const std::vector<ModelDocument>& documents) {
-  if ((*random)() % 2 == 0) return std::nullopt;
-  std::set<uint32_t> numbers = {static_cast<uint32_t>((*random)() % 100'000)};
-  const unsigned one_in = 1 + (*random)() % 8;
+// Some of the documents and a number that nobody has.
+void FilterByNumber(std::mt19937* random, const std::vector<ModelDocument>& documents,
+                    ModelQuery* query) {
+  query->filter = {static_cast<uint32_t>((*random)() % 100'000)};
+  const auto one_in = 1 + (*random)() % 8;
   for (const ModelDocument& document : documents) {
-    if ((*random)() % one_in == 0) numbers.insert(document.number);
+    if ((*random)() % one_in == 0) query->filter->insert(document.number);
   }
-  return numbers;
+  for (const uint32_t number : *query->filter) query->selected.Insert(number);
+}
+
+// A condition on the metadata, a list of ids or both, through the index as a bank does it.
+void FilterByContent(std::mt19937* random, const std::vector<ModelDocument>& documents,
+                     ModelQuery* query) {
+  MetadataIndex index;
+  for (const ModelDocument& document : documents) {
+    index.Add(document.number, document.id,
+              {{"year", static_cast<double>(document.year)}, {"draft", document.is_draft}});
+  }
+  const auto kind = 1 + (*random)() % 3;
+  const bool has_condition = (kind & 1) != 0;
+  const bool has_ids = (kind & 2) != 0;
+  const int least_year = static_cast<int>((*random)() % (kYears + 1));
+  const bool drafts_too = (*random)() % 2 == 0;
+  std::vector<std::string> ids = {"nobody"};
+  const auto one_in = 1 + (*random)() % 8;
+  for (const ModelDocument& document : documents) {
+    if ((*random)() % one_in == 0) ids.push_back(document.id);
+  }
+  if (has_condition) {
+    const auto filter = Filter::Parse(absl::StrCat(
+        "metadata.year >= ", least_year, drafts_too ? "" : " AND NOT metadata.draft = true"));
+    ASSERT_TRUE(filter.ok()) << filter.status();
+    query->selected = index.Select(*filter);
+    if (has_ids) query->selected.IntersectWith(index.SelectIds(ids));
+  } else {
+    query->selected = index.SelectIds(ids);
+  }
+  query->filter.emplace();
+  for (const ModelDocument& document : documents) {
+    if (has_condition && (document.year < least_year || (document.is_draft && !drafts_too)))
+      continue;
+    if (has_ids && std::find(ids.begin(), ids.end(), document.id) == ids.end()) continue;
+    query->filter->insert(document.number);
+  }
 }
 
 // Runs one stage on all ranks; [query] selections.
@@ -171,14 +231,10 @@ std::vector<Selection> RouteAll(const ModelConfig& config, const std::vector<con
   std::vector<Selection> selections(queries.size());
   std::vector<absl::Status> statuses(queries.size());
   std::vector<absl::Duration> times(queries.size());
-  std::vector<DocumentSet> filters(queries.size());
   std::vector<kernels::NumberSet> views(queries.size());
   std::vector<RoutePoint> points;
   for (size_t i = 0; i < queries.size(); ++i) {
-    if (queries[i].filter) {
-      for (const uint32_t number : *queries[i].filter) filters[i].Insert(number);
-      views[i] = filters[i].view();
-    }
+    views[i] = queries[i].selected.view();
     points.push_back({.rank = queries[i].rank % num_ranks,
                       .bank = banks[bank_of[i]],
                       .revision = queries[i].revision,
@@ -208,7 +264,9 @@ std::vector<Selection> RouteAll(const ModelConfig& config, const std::vector<con
 
 TEST(Router, AnyNumberOfShardsSelectsWhatBruteForceSelects) {
   std::mt19937 random(7);
-  for (int trial = 0; trial < 60; ++trial) {
+  const int64_t num_wanted = IsLongForm() ? 100'000 : 250;
+  int64_t num_queries = 0, num_filtered = 0, num_of_old_revisions = 0, num_ties = 0, num_found = 0;
+  for (int trial = 0; num_queries < num_wanted && !HasFailure(); ++trial) {
     const kernels::DType dtype = trial % 2 == 0 ? kernels::DType::kF32 : kernels::DType::kBF16;
     const ModelConfig config = Config(1 + static_cast<int64_t>(random() % 20));
     const std::vector<ModelDocument> documents = RandomDocuments(&random, random() % 200);
@@ -217,13 +275,29 @@ TEST(Router, AnyNumberOfShardsSelectsWhatBruteForceSelects) {
     std::vector<size_t> bank_of;
     for (size_t i = 0; i < 1 + random() % 6; ++i) {
       const auto rows = static_cast<int64_t>(random() % 5);
-      queries.push_back({.rank = static_cast<int>(random() % 5),
-                         .layer = static_cast<int>(random() % kLayers),
-                         .revision = random() % 6,
-                         .rows = SmallIntegers(&random, rows * kWidth, 1),
-                         .filter = RandomFilter(&random, random() % 2 == 0 ? documents : others)});
+      ModelQuery& query = queries.emplace_back();
+      query.rank = static_cast<int>(random() % 5);
+      query.layer = static_cast<int>(random() % kLayers);
+      query.revision = random() % (kLastRevision + 1);
+      query.rows = SmallIntegers(&random, rows * kWidth, 1);
       bank_of.push_back(random() % 2);
+      const std::vector<ModelDocument>& asked = bank_of.back() == 0 ? documents : others;
+      const auto kind = random() % 4;
+      if (kind == 1) FilterByNumber(&random, random() % 2 == 0 ? documents : others, &query);
+      if (kind >= 2) FilterByContent(&random, asked, &query);
+      num_filtered += query.filter ? 1 : 0;
+      num_of_old_revisions += query.revision < kLastRevision ? 1 : 0;
     }
+    std::vector<std::vector<kernels::ScoredDocument>> expected;
+    for (size_t i = 0; i < queries.size(); ++i) {
+      expected.push_back(
+          BruteForce(bank_of[i] == 0 ? documents : others, queries[i], config.doc_top_k));
+      num_found += static_cast<int64_t>(expected.back().size());
+      for (size_t d = 1; d < expected.back().size(); ++d) {
+        num_ties += expected.back()[d].score == expected.back()[d - 1].score ? 1 : 0;
+      }
+    }
+    num_queries += static_cast<int64_t>(queries.size());
     for (const int shards : {1, 2, 3, 5}) {
       ShardsOnly bank(Geometry(dtype), shards), other(Geometry(dtype), shards);
       Fill(&bank, documents, dtype);
@@ -231,19 +305,20 @@ TEST(Router, AnyNumberOfShardsSelectsWhatBruteForceSelects) {
       const std::vector<Selection> selections =
           RouteAll(config, {&bank, &other}, shards, queries, bank_of, dtype);
       for (size_t i = 0; i < queries.size(); ++i) {
-        const auto expected =
-            BruteForce(bank_of[i] == 0 ? documents : others, queries[i], config.doc_top_k);
-        EXPECT_EQ(selections[i].documents, expected)
+        EXPECT_EQ(selections[i].documents, expected[i])
             << "trial " << trial << ", " << shards << " shards, query " << i;
-        ASSERT_EQ(selections[i].owners.size(), expected.size());
+        ASSERT_EQ(selections[i].owners.size(), expected[i].size());
         const ShardsOnly& asked = bank_of[i] == 0 ? bank : other;
-        for (size_t d = 0; d < expected.size(); ++d) {
-          EXPECT_EQ(asked.shard(selections[i].owners[d]).NumChunks(expected[d].number),
+        for (size_t d = 0; d < expected[i].size(); ++d) {
+          EXPECT_EQ(asked.shard(selections[i].owners[d]).NumChunks(expected[i][d].number),
                     selections[i].num_chunks[d]);
         }
       }
     }
   }
+  std::cout << "queries " << num_queries << ", each over 1, 2, 3 and 5 shards; with a filter "
+            << num_filtered << ", of an older revision " << num_of_old_revisions << ", found "
+            << num_found << ", tied with the one before " << num_ties << "\n";
 }
 
 TEST(Router, AnAbortedGroupReturnsAnErrorInsteadOfWaiting) {
