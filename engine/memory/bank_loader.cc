@@ -1,6 +1,7 @@
 #include "engine/memory/bank_loader.h"
 
 #include <algorithm>
+#include <future>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -163,20 +164,37 @@ void BankLoader::MatchDocuments() {
   }
 }
 
+// A segment's keys are read and checked while those of the one before are added.
 absl::Status BankLoader::LoadShards() {
+  std::vector<Segment*> readable;
   for (Segment& segment : segments_) {
-    if (segment.reader != nullptr) MSA_RETURN_IF_ERROR(LoadShard(&segment));
+    if (segment.reader != nullptr) readable.push_back(&segment);
+  }
+  const auto read = [&](size_t i) {
+    return std::async(std::launch::async,
+                      [this, segment = readable[i]] { return ReadKeys(*segment); });
+  };
+  std::future<absl::StatusOr<Keys>> next;
+  if (!readable.empty()) next = read(0);
+  for (size_t i = 0; i < readable.size(); ++i) {
+    absl::StatusOr<Keys> keys = next.get();
+    if (i + 1 < readable.size()) next = read(i + 1);
+    if (!keys.ok()) return keys.status();
+    LoadShard(readable[i], *std::move(keys));
   }
   return absl::OkStatus();
 }
 
-absl::Status BankLoader::LoadShard(Segment* segment) {
-  const size_t num_documents = segment->reader->documents().size();
-  std::vector<bool> wanted(num_documents);
-  for (const size_t i : segment->documents) {
+absl::StatusOr<BankLoader::Keys> BankLoader::ReadKeys(const Segment& segment) const {
+  std::vector<bool> wanted(segment.reader->documents().size());
+  for (const size_t i : segment.documents) {
     wanted[static_cast<size_t>(documents_[i].row.document_in_segment)] = true;
   }
-  MSA_ASSIGN_OR_RETURN(auto keys, segment->reader->TakeRouterKeys(wanted));
+  return segment.reader->TakeRouterKeys(wanted);
+}
+
+void BankLoader::LoadShard(Segment* segment, Keys keys) {
+  const size_t num_documents = segment->reader->documents().size();
   const std::shared_ptr<const SegmentReader> reader = std::move(segment->reader);
   std::vector<std::vector<Shard::Addition>> additions(
       static_cast<size_t>(parts_->options.num_shards));
@@ -207,7 +225,7 @@ absl::Status BankLoader::LoadShard(Segment* segment) {
   segment->documents = std::move(intact);
   if (segment->documents.empty()) {  // the segment goes, with all in it
     parts_->ledger->Change([&](BankStats& stats) { stats.num_tombstones -= num_damaged; });
-    return absl::OkStatus();
+    return;
   }
   SegmentUse& use = parts_->segment_table[segment->row.id];
   use = UseOf(*reader);
@@ -221,7 +239,6 @@ absl::Status BankLoader::LoadShard(Segment* segment) {
     stats.router_key_bytes += key_bytes;
     stats.content_bytes += 2 * parts_->KeyBytes(segment->row.num_chunks);
   });
-  return absl::OkStatus();
 }
 
 absl::Status BankLoader::CommitRepairs() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -36,12 +37,15 @@ class BankLoader {
     std::vector<size_t> documents;          // indices into documents_
   };
 
+  using Keys = std::vector<std::vector<std::byte>>;  // per document of a segment
+
   absl::Status RemoveOrphans();
   absl::Status ReadDocuments();
   absl::Status OpenSegments();
   void MatchDocuments();
   absl::Status LoadShards();
-  absl::Status LoadShard(Segment* segment);
+  absl::StatusOr<Keys> ReadKeys(const Segment& segment) const;
+  void LoadShard(Segment* segment, Keys keys);
   absl::Status CommitRepairs();
   void Report(const absl::Status& problem);
   void Damaged(Document* document, const std::string& why);
