@@ -19,6 +19,7 @@
 #include "server/command_line.h"
 #include "server/log.h"
 #include "server/port_probe.h"
+#include "server/problem_log.h"
 #include "server/server.h"
 #include "server/version.h"
 
@@ -169,7 +170,7 @@ int Serve(const ServerOptions& options, const EngineEntryPoints& entry_points) {
   // Before the model is loaded, which may take minutes.
   const absl::Status ports = CheckPorts(options);
   if (!ports.ok()) return Fail(kExitFailed, ports);
-  ServerMetrics metrics;
+  ProblemLog metrics;
   absl::StatusOr<std::unique_ptr<engine::Engine>> engine =
       OpenOrQuit(options, entry_points, &metrics);
   if (!engine.ok()) return Fail(kExitFailed, engine.status());

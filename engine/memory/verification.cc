@@ -49,6 +49,8 @@ absl::Status Verification::Proceed(std::string_view phase, std::string_view unit
 void Verification::Report(const std::string& file, const std::string& document_id,
                           const std::string& message) {
   result_.num_damages += 1;
+  // What is damaged in a segment is counted where it is encoded again.
+  if (file == kCatalogFile) parts_->observer->ChecksumFailed();
   on_damage_({.file = file, .document_id = document_id, .message = message});
 }
 

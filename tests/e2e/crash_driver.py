@@ -187,8 +187,9 @@ class CrashDriver:
                                             if event.HasField("damage") else None)
                 if result.damages:
                     self.violations.append(f"verification found {result.damages} damages")
-        if "level=error" in self.server.log or "DATA_LOSS" in self.server.log:
-            self.violations.append("the log tells of damage:\n" + self.server.log[-2000:])
+        errors = [line for line in self.server.log.splitlines() if line[24:].startswith(" error ")]
+        if errors:
+            self.violations.append("the log tells of errors:\n" + "\n".join(errors[-10:]))
 
     def compare_visible(self, client: Client) -> None:
         """Queries find exactly the documents that are there."""
