@@ -182,7 +182,9 @@ absl::Status Verification::CheckSegment(const SegmentRow& segment) {
     result_.checked_bytes += num_bytes;
     return Proceed("segments", "bytes", result_.checked_bytes - catalog_bytes_, segment_bytes_);
   };
-  MSA_RETURN_IF_ERROR((*reader)->VerifyBlocks(damaged, proceed));
+  const absl::Status status = (*reader)->VerifyBlocks(damaged, proceed);
+  if (absl::IsNotFound(status)) return DamagedSegment(segment.id, "the file is missing");
+  MSA_RETURN_IF_ERROR(status);
   result_.num_segments += 1;
   return absl::OkStatus();
 }
