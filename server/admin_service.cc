@@ -42,8 +42,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::CompactBank(Context* c
       service_, RpcMethod::kCompactBank, context, in,
       [this](const v1::CompactBankRequest& request) -> absl::StatusOr<Job> {
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
-        MSA_ASSIGN_OR_RETURN(auto bank, service_.engine->banks().Get(request.bank()));
-        return [bank](JobCall* call, v1::CompactBankResponse* last) -> absl::Status {
+        MSA_RETURN_IF_ERROR(service_.engine->banks().Get(request.bank()).status());
+        return [this, request](JobCall* call, v1::CompactBankResponse* last) -> absl::Status {
+          // Only now: it may have been closed or encoded again while the job waited.
+          MSA_ASSIGN_OR_RETURN(auto bank, service_.engine->banks().Get(request.bank()));
           MSA_ASSIGN_OR_RETURN(const auto result, CompactAndWatch(bank, call));
           ToProto(result, last->mutable_result());
           return absl::OkStatus();
@@ -58,8 +60,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* AdminService::VerifyBank(Context* co
       service_, RpcMethod::kVerifyBank, context, in,
       [this](const v1::VerifyBankRequest& request) -> absl::StatusOr<Job> {
         MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
-        MSA_ASSIGN_OR_RETURN(auto bank, service_.engine->banks().Get(request.bank()));
-        return [bank](JobCall* call, v1::VerifyBankResponse* last) -> absl::Status {
+        MSA_RETURN_IF_ERROR(service_.engine->banks().Get(request.bank()).status());
+        return [this, request](JobCall* call, v1::VerifyBankResponse* last) -> absl::Status {
+          // Only now: it may have been closed or encoded again while the job waited.
+          MSA_ASSIGN_OR_RETURN(auto bank, service_.engine->banks().Get(request.bank()));
           const auto on_damage = [call](const engine::Damage& damage) {
             v1::VerifyBankResponse response;
             ToProto(damage, response.mutable_damage());

@@ -1,61 +1,16 @@
 #include "engine/memory/acceptance.h"
 
-#include <algorithm>
-#include <limits>
 #include <optional>
-#include <set>
-#include <string>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
-#include "absl/strings/str_cat.h"
-#include "engine/memory/documents/document_rules.h"
-#include "engine/memory/documents/metadata_json.h"
-#include "engine/memory/files/checksum.h"
-#include "kernels/core/error_detail.h"
+#include "engine/memory/bank_transaction.h"
 #include "kernels/core/refusal.h"
-#include "kernels/core/status_macros.h"
 
 namespace msa::engine {
 namespace {
 
 constexpr int kMaxBatchDocuments = 256;
 constexpr absl::Duration kBatchTime = absl::Milliseconds(5);
-constexpr uint64_t kMaxNumber = std::numeric_limits<uint32_t>::max();
-
-// A damaged row concerns the request that meets it, not the transaction.
-absl::Status KeepDamage(const absl::Status& status, absl::Status* request_status) {
-  if (!absl::IsDataLoss(status)) return status;
-  *request_status = status;
-  return absl::OkStatus();
-}
-
-void Describe(const DocumentRow& row, IngestResult* result) {
-  result->number = row.number;
-  result->state = row.state;
-  result->num_tokens = row.num_tokens;
-  result->num_chunks = row.num_chunks;
-  result->revision = row.from_revision;
-}
-
-absl::Status NextNumber(const DocumentInput& document, uint64_t next_number, uint32_t* number) {
-  const uint64_t automatic = std::max<uint64_t>(next_number, kFirstDocumentNumber);
-  const uint64_t wanted = document.number.value_or(static_cast<uint32_t>(automatic));
-  if (next_number > kMaxNumber) {
-    return kernels::Refusal(absl::StatusCode::kResourceExhausted,
-                            "the bank has no document numbers left", "DOCUMENT_NUMBERS_EXHAUSTED");
-  }
-  if (wanted < next_number) {
-    return kernels::Refusal(
-        absl::StatusCode::kInvalidArgument,
-        absl::StrCat("number ", wanted, " may have been used, the lowest that is free is ",
-                     next_number),
-        "DOCUMENT_NUMBER_USED", "documents.number",
-        {{"limit", absl::StrCat(next_number)}, {"actual", absl::StrCat(wanted)}});
-  }
-  *number = static_cast<uint32_t>(wanted);
-  return absl::OkStatus();
-}
 
 }  // namespace
 
@@ -91,22 +46,17 @@ void Acceptance::Run() {
   const bool has_ingests = takes_ingests() && parts_->inbox->has_ingests();
   if (deletes.empty() && settings.empty() && !has_ingests) return;
 
-  Batch batch;
-  batch.next_number = parts_->next_number;
-  batch.revision = parts_->revision + 1;
-  absl::Status status = parts_->catalog->Begin();
+  std::vector<Reply> replies;
+  BankTransaction transaction(parts_);
   for (DeleteRequest& request : deletes) {
     Bank::DeleteResult result;
-    if (status.ok()) {
-      status = request.filter ? DeleteMatching(*request.filter, &result, &batch)
-                              : Delete(request.ids, &result, &batch);
-    }
-    batch.replies.push_back(ReplyTo(std::move(request.done), std::move(result)));
+    transaction.Apply(request, &result);
+    replies.push_back(ReplyTo(std::move(request.done), std::move(result)));
   }
   for (SettingsRequest& request : settings) {
     absl::Status result;
-    if (status.ok()) status = ChangeSettings(request.change, &result, &batch);
-    batch.replies.push_back(
+    transaction.Apply(request, &result);
+    replies.push_back(
         [done = std::move(request.done), result](const absl::Status& committed) mutable {
           done(result.ok() ? committed : result);
         });
@@ -117,242 +67,17 @@ void Acceptance::Run() {
     if (!request) break;
     IngestResult result;
     result.id = request->document.id;
-    if (status.ok()) status = Ingest(&*request, &result, &batch);
-    batch.replies.push_back(ReplyTo(std::move(request->done), request->level, std::move(result)));
+    transaction.Apply(&*request, &result);
+    replies.push_back(ReplyTo(std::move(request->done), request->level, std::move(result)));
     if (parts_->clock->Monotonic() >= end) break;
   }
-  if (status.ok() && batch.changes_catalog) {
-    status = Commit(batch);
-  } else {
-    parts_->catalog->Rollback();
-  }
+  const absl::Status status = transaction.Commit();
   if (status.ok()) {
-    TakeEffect(&batch);
+    TakeEffect(&transaction.changes());
   } else {
     parts_->NoteWriteFailure(status);
-    for (const Accepted& accepted : batch.accepted) {
-      parts_->admission->Release(accepted.row.num_tokens,
-                                 parts_->KeyBytes(accepted.row.num_chunks));
-    }
   }
-  for (Reply& reply : batch.replies) reply(status);
-}
-
-absl::Status Acceptance::Delete(const std::vector<std::string>& ids, Bank::DeleteResult* result,
-                                Batch* batch) {
-  absl::flat_hash_set<std::string> seen;
-  result->revision = parts_->revision;
-  for (const std::string& id : ids) {
-    if (!seen.insert(id).second) continue;
-    const auto versions = parts_->catalog->VersionsOf(id);
-    if (!versions.ok()) {
-      MSA_RETURN_IF_ERROR(KeepDamage(versions.status(), &result->status));
-      continue;
-    }
-    if (versions->empty()) result->unknown_ids.push_back(id);
-    MSA_RETURN_IF_ERROR(DeleteVersions(*versions, result, batch));
-  }
-  return absl::OkStatus();
-}
-
-// The index knows what is ACTIVE; of an id with several versions the newest decides.
-absl::Status Acceptance::DeleteMatching(const Filter& filter, Bank::DeleteResult* result,
-                                        Batch* batch) {
-  std::set<std::string> ids;
-  for (const uint32_t number : parts_->index->Select(filter).Numbers()) {
-    auto row = parts_->catalog->Find(number);
-    if (!row.ok()) {
-      MSA_RETURN_IF_ERROR(KeepDamage(row.status(), &result->status));
-    } else if (*row) {
-      ids.insert(std::move((*row)->id));
-    }
-  }
-  auto unfinished = parts_->catalog->Unfinished();
-  if (!unfinished.ok()) return KeepDamage(unfinished.status(), &result->status);
-  for (DocumentRow& row : *unfinished) ids.insert(std::move(row.id));
-  result->revision = parts_->revision;
-  for (const std::string& id : ids) {
-    const auto versions = parts_->catalog->VersionsOf(id);
-    if (!versions.ok()) {
-      MSA_RETURN_IF_ERROR(KeepDamage(versions.status(), &result->status));
-      continue;
-    }
-    if (versions->empty()) continue;
-    const auto metadata = MetadataFromJson(versions->front().metadata_json);
-    if (!metadata.ok()) {
-      MSA_RETURN_IF_ERROR(KeepDamage(metadata.status(), &result->status));
-    } else if (filter.Matches(id, *metadata)) {
-      MSA_RETURN_IF_ERROR(DeleteVersions(*versions, result, batch));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Acceptance::DeleteVersions(const std::vector<DocumentRow>& versions,
-                                        Bank::DeleteResult* result, Batch* batch) {
-  if (!versions.empty()) result->num_deleted += 1;
-  for (const DocumentRow& row : versions) {
-    MSA_RETURN_IF_ERROR(Remove(row, batch));
-    if (row.state == DocumentState::kActive) result->revision = batch->revision;
-  }
-  return absl::OkStatus();
-}
-
-// A version that no query has ever seen leaves no trace.
-absl::Status Acceptance::Remove(const DocumentRow& row, Batch* batch) {
-  batch->changes_catalog = true;
-  batch->removed.push_back(row);
-  if (row.state != DocumentState::kActive) return parts_->catalog->Purge(row.number);
-  DocumentRow deleted = row;
-  deleted.state = DocumentState::kDeleted;
-  deleted.to_revision = batch->revision;
-  return parts_->catalog->Update(deleted);
-}
-
-absl::Status Acceptance::ChangeSettings(const BankSettingsChange& change, absl::Status* result,
-                                        Batch* batch) {
-  BankSettings settings = batch->settings.value_or(parts_->ledger->settings());
-  if (change.display_name) settings.display_name = *change.display_name;
-  if (change.token_budget) settings.token_budget = *change.token_budget;
-  if (change.default_limits) settings.default_limits = *change.default_limits;
-  *result = CheckBankSettings(settings);
-  if (!result->ok()) return absl::OkStatus();
-  batch->settings = std::move(settings);
-  batch->changes_catalog = true;
-  return absl::OkStatus();
-}
-
-absl::Status Acceptance::Ingest(IngestRequest* request, IngestResult* result, Batch* batch) {
-  const BankStoreOptions& options = parts_->options;
-  const DocumentInput& document = request->document;
-  if (!request->is_original) {
-    result->status = CheckDocument(document, options.max_text_bytes, options.max_metadata_bytes);
-    if (!result->status.ok()) return absl::OkStatus();
-  }
-  const auto versions = parts_->catalog->VersionsOf(document.id);
-  if (!versions.ok()) return KeepDamage(versions.status(), &result->status);
-  if (request->mode == IngestMode::kUpdateOnly) {
-    if (versions->empty()) {
-      result->status = NoDocument(document.id);
-      return absl::OkStatus();
-    }
-    const auto served =
-        std::find_if(versions->begin(), versions->end(),
-                     [](const DocumentRow& row) { return row.state != DocumentState::kFailed; });
-    const DocumentRow& current = served == versions->end() ? versions->front() : *served;
-    MSA_RETURN_IF_ERROR(FillIn(current, request, result));
-    if (!result->status.ok()) return absl::OkStatus();
-  }
-  // A version that failed is no obstacle to the next attempt.
-  for (const DocumentRow& row : *versions) {
-    if (row.state == DocumentState::kFailed) continue;
-    if (request->is_original) break;
-    MSA_ASSIGN_OR_RETURN(const bool is_settled, Compare(*request, row, result, batch));
-    if (is_settled) return absl::OkStatus();
-    break;
-  }
-  return Accept(*request, *versions, result, batch);
-}
-
-absl::Status Acceptance::FillIn(const DocumentRow& current, IngestRequest* request,
-                                IngestResult* result) {
-  if (request->keeps_text) {
-    auto text = parts_->catalog->TextOf(current);
-    if (!text.ok()) return KeepDamage(text.status(), &result->status);
-    request->document.text = *std::move(text);
-  }
-  if (request->keeps_metadata) {
-    auto metadata = MetadataFromJson(current.metadata_json);
-    if (!metadata.ok()) return KeepDamage(metadata.status(), &result->status);
-    request->document.metadata = *std::move(metadata);
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<bool> Acceptance::Compare(const IngestRequest& request, const DocumentRow& current,
-                                         IngestResult* result, Batch* batch) {
-  const std::string& text = request.document.text;
-  bool same_text = current.text_bytes == static_cast<int64_t>(text.size()) &&
-                   current.text_hash == Checksum(text);
-  if (same_text) {
-    const auto stored = parts_->catalog->TextOf(current);
-    if (!stored.ok()) {
-      MSA_RETURN_IF_ERROR(KeepDamage(stored.status(), &result->status));
-      return true;
-    }
-    same_text = *stored == text;
-  }
-  const std::string metadata = ToJson(request.document.metadata);
-  if (same_text && metadata == current.metadata_json) {
-    Describe(current, result);
-    result->deduplicated = true;
-    return true;
-  }
-  if (request.mode == IngestMode::kInsert) {
-    Describe(current, result);
-    result->status = kernels::Refusal(
-        absl::StatusCode::kAlreadyExists,
-        absl::StrCat("document \"", current.id, "\" is there with another text or metadata"),
-        "DOCUMENT_EXISTS", "documents.id");
-    return true;
-  }
-  if (!same_text) return false;
-  DocumentRow changed = current;
-  changed.metadata_json = metadata;
-  Describe(changed, result);
-  batch->changes_catalog = true;
-  for (Accepted& accepted : batch->accepted) {
-    if (accepted.row.number == changed.number) accepted.row = changed;
-  }
-  if (parts_->index->Contains(current.number)) batch->changed.emplace_back(current, changed);
-  MSA_RETURN_IF_ERROR(parts_->catalog->Update(changed));
-  return true;
-}
-
-absl::Status Acceptance::Accept(const IngestRequest& request,
-                                const std::vector<DocumentRow>& versions, IngestResult* result,
-                                Batch* batch) {
-  const DocumentInput& document = request.document;
-  DocumentRow row;
-  result->status = NextNumber(document, batch->next_number, &row.number);
-  if (!result->status.ok()) return absl::OkStatus();
-  // The number's digits are tokens too.
-  std::vector<int32_t> token_ids = parts_->encoder->Tokenize(row.number, document.text);
-  row.num_tokens = static_cast<int64_t>(token_ids.size());
-  row.num_chunks = parts_->geometry().ChunksOf(row.num_tokens);
-  row.failure = request.failure;
-  if (row.failure.ok()) {
-    row.failure = CheckTokens(row.num_tokens, parts_->encoder->max_document_tokens());
-  }
-  if (row.failure.ok()) {
-    const int64_t key_bytes = parts_->KeyBytes(row.num_chunks);
-    result->status = parts_->admission->Reserve(row.num_tokens, key_bytes);
-    if (kernels::DetailOf(result->status).reason == "ROUTER_KEY_BUDGET_EXCEEDED") {
-      parts_->make_room(key_bytes);  // other banks may be idle
-      result->status = parts_->admission->Reserve(row.num_tokens, key_bytes);
-    }
-  } else if (!request.is_original) {
-    result->status = row.failure;
-  }
-  if (!result->status.ok()) return absl::OkStatus();
-  row.state = row.failure.ok() ? DocumentState::kAccepted : DocumentState::kFailed;
-  row.id = document.id;
-  row.metadata_json = ToJson(document.metadata);
-  row.text_bytes = static_cast<int64_t>(document.text.size());
-  row.text_hash = Checksum(document.text);
-  row.create_time = request.is_original ? request.create_time : parts_->clock->Now();
-  batch->next_number = uint64_t{row.number} + 1;
-  batch->changes_catalog = true;
-  Describe(row, result);
-  if (row.state == DocumentState::kAccepted) {
-    batch->accepted.push_back({row, std::move(token_ids)});
-  } else {
-    batch->failed.push_back(row);
-  }
-  for (const DocumentRow& version : versions) {
-    if (version.state == DocumentState::kFailed) MSA_RETURN_IF_ERROR(Remove(version, batch));
-  }
-  return parts_->catalog->Insert(row, document.text);
+  for (Reply& reply : replies) reply(status);
 }
 
 Acceptance::Reply Acceptance::ReplyTo(Bank::DeleteDone done, Bank::DeleteResult result) {
@@ -398,32 +123,19 @@ Acceptance::Reply Acceptance::ReplyTo(Bank::IngestDone done, AcknowledgeAt level
   };
 }
 
-absl::Status Acceptance::Commit(const Batch& batch) {
-  bool retires = false;
-  for (const DocumentRow& row : batch.removed) retires |= row.state == DocumentState::kActive;
-  CatalogSettings settings = parts_->catalog->settings();
-  settings.next_number = batch.next_number;
-  settings.revision = retires ? batch.revision : parts_->revision;
-  if (batch.settings) settings.bank = *batch.settings;
-  absl::Status status = parts_->catalog->PutSettings(settings);
-  if (status.ok()) return parts_->catalog->Commit();
-  parts_->catalog->Rollback();
-  return status;
-}
-
-void Acceptance::TakeEffect(Batch* batch) {
-  parts_->next_number = batch->next_number;
-  if (batch->settings) {
-    parts_->ledger->SetSettings(*batch->settings);
-    parts_->admission->SetTokenBudget(batch->settings->token_budget);
+void Acceptance::TakeEffect(BankChanges* changes) {
+  parts_->next_number = changes->next_number;
+  if (changes->settings) {
+    parts_->ledger->SetSettings(*changes->settings);
+    parts_->admission->SetTokenBudget(changes->settings->token_budget);
   }
   Publication publication;
-  publication.revision = batch->revision;
-  for (const DocumentRow& row : batch->removed) {
+  publication.revision = changes->revision;
+  for (const DocumentRow& row : changes->removed) {
     if (row.state == DocumentState::kActive) {
       publication.retired.emplace_back(
           parts_->ledger->Displace(row.number, row.num_chunks, row.num_tokens), row.number);
-      parts_->deleted_rows.emplace_back(batch->revision, row.number);
+      parts_->deleted_rows.emplace_back(changes->revision, row.number);
     } else {
       parts_->RemoveFromIndex(row);  // it was ACTIVE once if it is being encoded again
     }
@@ -434,11 +146,11 @@ void Acceptance::TakeEffect(Batch* batch) {
       stats.text_bytes -= row.text_bytes;
     });
   }
-  for (const auto& [before, after] : batch->changed) {
+  for (const auto& [before, after] : changes->changed) {
     parts_->RemoveFromIndex(before);
     parts_->AddToIndex(after);
   }
-  for (Accepted& accepted : batch->accepted) {
+  for (BankChanges::Accepted& accepted : changes->accepted) {
     queue_->Add(accepted.row.number, accepted.row.num_tokens, std::move(accepted.token_ids));
     parts_->ledger->Change([&](BankStats& stats) {
       stats.num_accepted += 1;
@@ -446,7 +158,7 @@ void Acceptance::TakeEffect(Batch* batch) {
     });
     parts_->observer->DocumentAccepted();
   }
-  for (const DocumentRow& row : batch->failed) {
+  for (const DocumentRow& row : changes->failed) {
     parts_->ledger->Change([&](BankStats& stats) {
       stats.num_failed += 1;
       stats.text_bytes += row.text_bytes;
@@ -454,10 +166,10 @@ void Acceptance::TakeEffect(Batch* batch) {
     parts_->observer->DocumentFailed();
   }
   if (!publication.retired.empty()) {
-    parts_->revision = batch->revision;
+    parts_->revision = changes->revision;
     parts_->Publish(std::move(publication));
   }
-  for (const DocumentRow& row : batch->removed) {
+  for (const DocumentRow& row : changes->removed) {
     acknowledgements_->Refused(
         row.number, DocumentState::kDeleted,
         kernels::Refusal(absl::StatusCode::kAborted,

@@ -4,14 +4,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "engine/memory/documents/document_rules.h"
+#include "engine/memory/segments/segment_files.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/core/string_view_conversion.h"
 
 namespace msa::engine {
 namespace {
 
-constexpr char kCatalogName[] = "catalog.sqlite";
-constexpr char kSegmentsName[] = "segments";
 constexpr absl::string_view kCreatingPrefix = ".creating-";
 constexpr absl::string_view kReplacingPrefix = ".replacing-";  // being built
 constexpr absl::string_view kReplacedPrefix = ".replaced-";    // complete, about to be NAME
@@ -24,7 +23,7 @@ std::string BankDirectories::PathOf(const std::string& name) const {
 }
 
 std::string BankDirectories::CatalogOf(const std::string& name) const {
-  return absl::StrCat(PathOf(name), "/", kCatalogName);
+  return absl::StrCat(PathOf(name), "/", Catalog::kFileName);
 }
 
 bool BankDirectories::Exists(const std::string& name) const {
@@ -64,8 +63,10 @@ absl::StatusOr<std::vector<std::string>> BankDirectories::List() const {
 
 absl::Status BankDirectories::MakeCatalog(const std::string& directory,
                                           const CatalogSettings& settings) {
-  MSA_RETURN_IF_ERROR(files()->CreateDirectories(absl::StrCat(directory, "/", kSegmentsName)));
-  MSA_RETURN_IF_ERROR(Catalog::Create(*vfs_, absl::StrCat(directory, "/", kCatalogName), settings));
+  MSA_RETURN_IF_ERROR(
+      files()->CreateDirectories(absl::StrCat(directory, "/", SegmentFiles::kDirectoryName)));
+  MSA_RETURN_IF_ERROR(
+      Catalog::Create(*vfs_, absl::StrCat(directory, "/", Catalog::kFileName), settings));
   return files()->SyncDirectory(directory);
 }
 

@@ -22,7 +22,8 @@ struct IngestRequest {
   IngestMode mode = IngestMode::kInsert;
   bool keeps_text = false;      // of the document that is there; only with kUpdateOnly
   bool keeps_metadata = false;  // the same
-  // Of a bank that is built anew: no limits but the model's, and what that cannot encode is FAILED.
+  // Of a bank that is built anew: only the model's limits count and the budgets, and what the model
+  // cannot encode is FAILED.
   bool is_original = false;
   absl::Time create_time;  // with is_original
   absl::Status failure;    // with is_original; not ok: the document is FAILED

@@ -6,7 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "engine/memory/segment_commit.h"
+#include "engine/memory/segment_table.h"
 #include "engine/memory/segments/segment_format.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
@@ -15,26 +15,33 @@
 namespace msa::engine {
 namespace {
 
-bool IsDamage(const absl::Status& status) {
-  // A segment of another version, model or shape than its catalog says is not this bank's.
-  return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsFailedPrecondition(status);
-}
+constexpr size_t kRowsToIndexAtOnce = 4096;
 
 }  // namespace
 
 absl::Status BankLoader::Load() {
-  if (!parts_->catalog->repaired().ok()) Report(parts_->catalog->repaired());
+  // Until that is known, nothing is written and no file removed.
+  auto structure = std::async(std::launch::async,
+                              [catalog = parts_->catalog] { return catalog->FindProblems(); });
   MSA_ASSIGN_OR_RETURN(const std::vector<SegmentRow> rows, parts_->catalog->Segments());
   for (const SegmentRow& row : rows) {
     segment_index_[row.id] = segments_.size();
-    segments_.push_back({row, nullptr, {}});
+    segments_.emplace_back().row = row;
     parts_->next_segment = std::max(parts_->next_segment, row.id + 1);
   }
-  MSA_RETURN_IF_ERROR(RemoveOrphans());
-  MSA_RETURN_IF_ERROR(ReadDocuments());
   MSA_RETURN_IF_ERROR(OpenSegments());
-  MatchDocuments();
+  MSA_RETURN_IF_ERROR(ReadDocuments());
   MSA_RETURN_IF_ERROR(LoadShards());
+  MSA_ASSIGN_OR_RETURN(const std::vector<std::string> problems, structure.get());
+  MSA_RETURN_IF_ERROR(parts_->catalog->Repair(problems));
+  if (!problems.empty()) {
+    Report(kernels::Refusal(
+        absl::StatusCode::kDataLoss,
+        absl::StrCat("the catalog's indexes did not agree with its documents and were built anew (",
+                     problems.front(), ")"),
+        "CATALOG_DAMAGED"));
+  }
+  MSA_RETURN_IF_ERROR(RemoveOrphans());
   MSA_RETURN_IF_ERROR(CommitRepairs());
   for (const DocumentRow& row : accepted_) {
     parts_->admission->ReserveAnyway(row.num_tokens, parts_->KeyBytes(row.num_chunks));
@@ -66,16 +73,25 @@ absl::Status BankLoader::RemoveOrphans() {
 
 absl::Status BankLoader::ReadDocuments() {
   BankStats counts;
+  int64_t last_number = -1;
   const auto read = parts_->catalog->ForEachDocument(
       /*first=*/0, /*limit=*/0,
-      [&](DocumentRow row) {
+      [&](DocumentRow row) -> absl::Status {
+        // Pages that are damaged may lead round in circles.
+        if (row.number <= last_number) {
+          return kernels::Refusal(
+              absl::StatusCode::kDataLoss,
+              absl::StrCat("catalog: document ", row.number, " comes after ", last_number),
+              "CATALOG_DAMAGED");
+        }
+        last_number = row.number;
         if (row.state != DocumentState::kDeleted) counts.text_bytes += row.text_bytes;
         switch (row.state) {
           case DocumentState::kAccepted:
             accepted_.push_back(std::move(row));
             break;
           case DocumentState::kActive:
-            documents_.push_back({std::move(row)});
+            Match(std::move(row));
             break;
           case DocumentState::kFailed:
             counts.num_failed += 1;
@@ -90,6 +106,8 @@ absl::Status BankLoader::ReadDocuments() {
         parts_->observer->ChecksumFailed();
         Report(damage);
       });
+  Index();
+  indexing_.get();
   parts_->ledger->Change([&](BankStats& stats) {
     stats.text_bytes = counts.text_bytes;
     stats.num_failed = counts.num_failed;
@@ -118,7 +136,7 @@ absl::Status BankLoader::OpenSegments() {
                                 "CATALOG_DAMAGED"));
         segment.row = verified;
       }
-    } else if (IsDamage(reader.status())) {
+    } else if (IsSegmentDamage(reader.status())) {
       parts_->observer->ChecksumFailed();
       Report(reader.status());
     } else {
@@ -128,40 +146,44 @@ absl::Status BankLoader::OpenSegments() {
   return absl::OkStatus();
 }
 
-void BankLoader::Damaged(Document* document, const std::string& why) {
-  document->is_damaged = true;
+void BankLoader::Damaged(DocumentRow row, const std::string& why) {
   parts_->observer->ChecksumFailed();
-  Report(kernels::Refusal(
-      absl::StatusCode::kDataLoss,
-      absl::StrCat("segment ", SegmentFiles::NameOf(document->row.segment), ", document ",
-                   document->row.number, ": ", why, "; it is encoded again from its text"),
-      "SEGMENT_DAMAGED", "", {{"document_id", document->row.id}}));
+  Report(
+      kernels::Refusal(absl::StatusCode::kDataLoss,
+                       absl::StrCat("segment ", SegmentFiles::NameOf(row.segment), ", document ",
+                                    row.number, ": ", why, "; it is encoded again from its text"),
+                       "SEGMENT_DAMAGED", "", {{"document_id", row.id}}));
+  row.state = DocumentState::kAccepted;
+  row.from_revision = 0;
+  row.segment = 0;
+  row.document_in_segment = 0;
+  damaged_.push_back(std::move(row));
 }
 
 // Catalog and segment must tell the same of every document.
-void BankLoader::MatchDocuments() {
-  for (size_t i = 0; i < documents_.size(); ++i) {
-    Document& document = documents_[i];
-    const DocumentRow& row = document.row;
-    const auto found = segment_index_.find(row.segment);
-    Segment* const segment = found == segment_index_.end() ? nullptr : &segments_[found->second];
-    if (segment == nullptr || segment->reader == nullptr) {
-      Damaged(&document, "the segment is damaged or missing");
-      continue;
-    }
-    const auto table = segment->reader->documents();
-    const auto index = static_cast<size_t>(row.document_in_segment);
-    const bool matches = index < table.size() && table[index].number == row.number &&
-                         table[index].num_tokens == row.num_tokens &&
-                         table[index].num_chunks == row.num_chunks &&
-                         table[index].text_hash == row.text_hash;
-    if (!matches) {
-      Damaged(&document, "the segment holds another document");
-      continue;
-    }
-    segment->documents.push_back(i);
-    document.rank = parts_->ledger->Place(row.number, row.num_chunks, row.num_tokens);
+void BankLoader::Match(DocumentRow row) {
+  const auto found = segment_index_.find(row.segment);
+  Segment* const segment = found == segment_index_.end() ? nullptr : &segments_[found->second];
+  if (segment == nullptr || segment->reader == nullptr) {
+    Damaged(std::move(row), "the segment is damaged or missing");
+  } else if (!Holds(*segment->reader, row)) {
+    Damaged(std::move(row), "the segment holds another document");
+  } else {
+    segment->documents.push_back(
+        {.from_revision = row.from_revision,
+         .document_in_segment = static_cast<uint32_t>(row.document_in_segment),
+         .rank = parts_->ledger->Place(row.number, row.num_chunks, row.num_tokens)});
+    to_index_.push_back(std::move(row));
+    if (to_index_.size() == kRowsToIndexAtOnce) Index();
   }
+}
+
+// On another thread, while the next rows are read.
+void BankLoader::Index() {
+  if (indexing_.valid()) indexing_.get();
+  indexing_ = std::async(std::launch::async, [this, rows = std::exchange(to_index_, {})] {
+    for (const DocumentRow& row : rows) parts_->AddToIndex(row);
+  });
 }
 
 // A segment's keys are read and checked while those of the one before are added.
@@ -180,92 +202,94 @@ absl::Status BankLoader::LoadShards() {
     absl::StatusOr<Keys> keys = next.get();
     if (i + 1 < readable.size()) next = read(i + 1);
     if (!keys.ok()) return keys.status();
-    LoadShard(readable[i], *std::move(keys));
+    MSA_RETURN_IF_ERROR(LoadSegment(readable[i], *std::move(keys)));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<BankLoader::Keys> BankLoader::ReadKeys(const Segment& segment) const {
   std::vector<bool> wanted(segment.reader->documents().size());
-  for (const size_t i : segment.documents) {
-    wanted[static_cast<size_t>(documents_[i].row.document_in_segment)] = true;
-  }
+  for (const Document& document : segment.documents) wanted[document.document_in_segment] = true;
   return segment.reader->TakeRouterKeys(wanted);
 }
 
-void BankLoader::LoadShard(Segment* segment, Keys keys) {
-  const size_t num_documents = segment->reader->documents().size();
+absl::Status BankLoader::LoadSegment(Segment* segment, Keys keys) {
   const std::shared_ptr<const SegmentReader> reader = std::move(segment->reader);
   std::vector<std::vector<Shard::Addition>> additions(
       static_cast<size_t>(parts_->options.num_shards));
-  int64_t num_tombstones = static_cast<int64_t>(num_documents - segment->documents.size());
+  const auto num_tombstones =
+      static_cast<int64_t>(reader->documents().size() - segment->documents.size());
   int64_t num_damaged = 0;
   int64_t key_bytes = 0;
-  std::vector<size_t> intact;
-  for (const size_t i : segment->documents) {
-    const DocumentRow& row = documents_[i].row;
-    auto& document_keys = keys[static_cast<size_t>(row.document_in_segment)];
+  for (const Document& document : segment->documents) {
+    const SegmentDocument& stored = reader->documents()[document.document_in_segment];
+    auto& document_keys = keys[document.document_in_segment];
     if (document_keys.empty()) {
-      Damaged(&documents_[i], "the router keys are damaged");
-      parts_->ledger->Displace(row.number, row.num_chunks, row.num_tokens);  // a tombstone
+      MSA_RETURN_IF_ERROR(TakeBack(stored.number));
       num_damaged += 1;
       continue;
     }
-    intact.push_back(i);
-    parts_->AddToIndex(row);
-    key_bytes += parts_->KeyBytes(row.num_chunks);
-    additions[static_cast<size_t>(documents_[i].rank)].push_back(
-        {.number = row.number,
-         .from_revision = row.from_revision,
-         .num_chunks = row.num_chunks,
+    key_bytes += parts_->KeyBytes(stored.num_chunks);
+    additions[static_cast<size_t>(document.rank)].push_back(
+        {.number = stored.number,
+         .from_revision = document.from_revision,
+         .num_chunks = stored.num_chunks,
          .router_keys = std::move(document_keys),
          .segment = reader,
-         .document_in_segment = row.document_in_segment});
+         .document_in_segment = document.document_in_segment});
   }
-  segment->documents = std::move(intact);
-  if (segment->documents.empty()) {  // the segment goes, with all in it
+  segment->num_intact = static_cast<int64_t>(segment->documents.size()) - num_damaged;
+  segment->documents = {};
+  if (segment->num_intact == 0) {  // the segment goes, with all in it
     parts_->ledger->Change([&](BankStats& stats) { stats.num_tombstones -= num_damaged; });
-    return;
+    return absl::OkStatus();
   }
   SegmentUse& use = parts_->segment_table[segment->row.id];
   use = UseOf(*reader);
-  use.num_dead = use.num_documents - static_cast<int64_t>(segment->documents.size());
-  for (size_t rank = 0; rank < additions.size(); ++rank) {
-    parts_->visible->shards()[rank].Add(std::move(additions[rank]));
-  }
+  use.num_dead = use.num_documents - segment->num_intact;
+  AddToShards(std::move(additions));
   parts_->admission->ReserveAnyway(use.num_tokens, key_bytes);
   parts_->ledger->Change([&](BankStats& stats) {
     stats.num_tombstones += num_tombstones;
     stats.router_key_bytes += key_bytes;
     stats.content_bytes += 2 * parts_->KeyBytes(segment->row.num_chunks);
   });
+  return absl::OkStatus();
+}
+
+absl::Status BankLoader::TakeBack(uint32_t number) {
+  MSA_ASSIGN_OR_RETURN(auto row, parts_->catalog->Find(number));
+  if (!row) return absl::InternalError("an ACTIVE document has no row");
+  parts_->RemoveFromIndex(*row);
+  parts_->ledger->Displace(row->number, row->num_chunks, row->num_tokens);  // a tombstone
+  Damaged(*std::move(row), "the router keys are damaged");
+  return absl::OkStatus();
+}
+
+void BankLoader::AddToShards(std::vector<std::vector<Shard::Addition>> additions) {
+  std::vector<std::future<void>> others;
+  for (size_t rank = 1; rank < additions.size(); ++rank) {
+    others.push_back(std::async(std::launch::async, [this, rank, &additions] {
+      parts_->visible->shards()[rank].Add(std::move(additions[rank]));
+    }));
+  }
+  parts_->visible->shards()[0].Add(std::move(additions[0]));
+  for (std::future<void>& other : others) other.get();
 }
 
 absl::Status BankLoader::CommitRepairs() {
   std::vector<SegmentRow> dropped;
   std::erase_if(segments_, [&](const Segment& segment) {
-    if (segment.documents.empty()) dropped.push_back(segment.row);
-    return segment.documents.empty();
+    if (segment.num_intact == 0) dropped.push_back(segment.row);
+    return segment.num_intact == 0;
   });
-  for (Document& document : documents_) {
-    if (!document.is_damaged) continue;
-    DocumentRow& row = document.row;
-    row.state = DocumentState::kAccepted;
-    row.from_revision = 0;
-    row.segment = 0;
-    row.document_in_segment = 0;
-    accepted_.push_back(row);
-  }
+  accepted_.insert(accepted_.end(), damaged_.begin(), damaged_.end());
   std::sort(accepted_.begin(), accepted_.end(),
             [](const DocumentRow& a, const DocumentRow& b) { return a.number < b.number; });
-  const bool any_damaged = std::any_of(documents_.begin(), documents_.end(),
-                                       [](const Document& d) { return d.is_damaged; });
-  if (!any_damaged && dropped.empty() && deleted_.empty()) return absl::OkStatus();
+  if (damaged_.empty() && dropped.empty() && deleted_.empty()) return absl::OkStatus();
   MSA_RETURN_IF_ERROR(parts_->catalog->Begin());
   const auto change = [&]() -> absl::Status {
-    for (const Document& document : documents_) {
-      if (document.is_damaged) MSA_RETURN_IF_ERROR(parts_->catalog->Update(document.row));
-    }
+    for (const DocumentRow& row : damaged_) MSA_RETURN_IF_ERROR(parts_->catalog->Update(row));
     for (const uint32_t number : deleted_) MSA_RETURN_IF_ERROR(parts_->catalog->Purge(number));
     for (const SegmentRow& row : dropped) {
       MSA_RETURN_IF_ERROR(parts_->catalog->RemoveSegment(row.id));
@@ -278,8 +302,7 @@ absl::Status BankLoader::CommitRepairs() {
     return status;
   }
   for (const SegmentRow& row : dropped) {
-    parts_->segments->Forget(row.id);
-    MSA_RETURN_IF_ERROR(parts_->segments->file_system()->Remove(parts_->segments->PathOf(row.id)));
+    MSA_RETURN_IF_ERROR(parts_->segments->Remove(row.id));
   }
   return absl::OkStatus();
 }

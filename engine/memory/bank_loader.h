@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <vector>
 
@@ -13,10 +14,10 @@
 
 namespace msa::engine {
 
-// Brings a bank back from its directory: removes files that no catalog knows, verifies the segments
-// and loads router keys into the shards, queues what is ACCEPTED. What is damaged is reported and
-// queued to be encoded again from its text. Documents are placed in ascending number, so the same
-// bank always gives the same shards.
+// Brings a bank back from its directory: checks the catalog, removes files that it does not know,
+// verifies the segments and loads router keys into the shards, queues what is ACCEPTED. What is
+// damaged is reported and queued to be encoded again from its text. Documents are placed in
+// ascending number, so the same bank always gives the same shards. Works on several threads.
 class BankLoader {
  public:
   BankLoader(BankParts* parts, EncodingQueue* queue) : parts_(parts), queue_(queue) {}
@@ -26,15 +27,17 @@ class BankLoader {
   absl::Status Load();
 
  private:
-  struct Document {  // ACTIVE in the catalog
-    DocumentRow row;
-    bool is_damaged = false;
-    int rank = 0;
+  // ACTIVE in the catalog and in the segment's table. Small: a bank may have millions.
+  struct Document {
+    uint64_t from_revision = 0;
+    uint32_t document_in_segment = 0;
+    int32_t rank = 0;
   };
   struct Segment {
     SegmentRow row;
-    std::unique_ptr<SegmentReader> reader;  // null: damaged as a whole
-    std::vector<size_t> documents;          // indices into documents_
+    std::unique_ptr<SegmentReader> reader;  // null: damaged as a whole, or loaded
+    std::vector<Document> documents;        // in ascending number; until it is loaded
+    int64_t num_intact = 0;                 // of them
   };
 
   using Keys = std::vector<std::vector<std::byte>>;  // per document of a segment
@@ -42,19 +45,24 @@ class BankLoader {
   absl::Status RemoveOrphans();
   absl::Status ReadDocuments();
   absl::Status OpenSegments();
-  void MatchDocuments();
+  void Match(DocumentRow row);
+  void Index();
   absl::Status LoadShards();
   absl::StatusOr<Keys> ReadKeys(const Segment& segment) const;
-  void LoadShard(Segment* segment, Keys keys);
+  absl::Status LoadSegment(Segment* segment, Keys keys);
+  absl::Status TakeBack(uint32_t number);  // a document that was matched
+  void AddToShards(std::vector<std::vector<Shard::Addition>> additions);  // by rank
   absl::Status CommitRepairs();
   void Report(const absl::Status& problem);
-  void Damaged(Document* document, const std::string& why);
+  void Damaged(DocumentRow row, const std::string& why);
 
   BankParts* const parts_;
   EncodingQueue* const queue_;
   std::vector<Segment> segments_;
   absl::flat_hash_map<uint64_t, size_t> segment_index_;  // by id
-  std::vector<Document> documents_;                      // in ascending number
+  std::vector<DocumentRow> damaged_;                     // as they shall be: ACCEPTED
+  std::vector<DocumentRow> to_index_;
+  std::future<void> indexing_;  // those before them
   std::vector<DocumentRow> accepted_;
   std::vector<uint32_t> deleted_;
 };

@@ -74,16 +74,14 @@ struct BankParts {
   // router keys, so that no document is accepted when both have used it up.
   void AddToIndex(const DocumentRow& row) {
     const absl::StatusOr<Metadata> metadata = MetadataFromJson(row.metadata_json);
-    const int64_t before = index->resident_bytes();
-    index->Add(row.number, row.id, metadata.ok() ? *metadata : Metadata());
-    admission->ReserveAnyway(0, index->resident_bytes() - before);
+    admission->ReserveAnyway(
+        0, index->Add(row.number, row.id, metadata.ok() ? *metadata : Metadata()));
   }
   // When no query can see it any more.
   void RemoveFromIndex(const DocumentRow& row) {
     const absl::StatusOr<Metadata> metadata = MetadataFromJson(row.metadata_json);
-    const int64_t before = index->resident_bytes();
-    index->Remove(row.number, row.id, metadata.ok() ? *metadata : Metadata());
-    admission->Release(0, before - index->resident_bytes());
+    admission->Release(0,
+                       -index->Remove(row.number, row.id, metadata.ok() ? *metadata : Metadata()));
   }
 
   // Makes a committed revision visible at the next step boundary. In the order of the revisions.

@@ -56,13 +56,6 @@ absl::Status NoBank(const std::string& name) {
                           "bank");
 }
 
-absl::Status NoRoom(const std::string& name) {
-  return kernels::Refusal(
-      absl::StatusCode::kResourceExhausted,
-      absl::StrCat("bank \"", name, "\" is closed and the banks that are open are all in use"),
-      "ROUTER_KEY_BUDGET_EXCEEDED", "bank", {}, absl::Seconds(1));
-}
-
 absl::Status BankBusy(const std::string& name) {
   return kernels::Refusal(
       absl::StatusCode::kFailedPrecondition,
@@ -103,7 +96,7 @@ BankRegistry::Entry BankRegistry::Load(const std::string& name, MakeRoomFor make
 absl::Status BankRegistry::LoadBank(const std::string& name, MakeRoomFor make_room,
                                     absl::Status* refusal, Entry* entry) {
   MSA_ASSIGN_OR_RETURN(auto catalog,
-                       Catalog::Open(*environment_->vfs, directories_->CatalogOf(name)));
+                       Catalog::OpenUnchecked(*environment_->vfs, directories_->CatalogOf(name)));
   const CatalogSettings& settings = catalog->settings();
   entry->info = InfoFrom(settings);
   MSA_RETURN_IF_ERROR(CheckModel(settings, environment_->options.geometry));
@@ -155,15 +148,6 @@ BankRegistry::Entry BankRegistry::Open(const std::string& name) {
   state.is_hidden = false;
   state.last_use = absl::Now();
   return entry;
-}
-
-std::vector<std::string> BankRegistry::OpenNames() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<std::string> names;
-  for (const auto& [name, state] : states_) {
-    if (state.bank != nullptr && !state.is_hidden) names.push_back(name);
-  }
-  return names;
 }
 
 std::shared_ptr<Bank> BankRegistry::FindOpen(const std::string& name) const {
@@ -324,11 +308,11 @@ void BankRegistry::ShowWithProblem(const std::string& name, const absl::Status& 
 }
 
 absl::StatusOr<std::unique_ptr<BankRegistry::Job>> BankRegistry::BeginJob(const std::string& name) {
-  const auto open = Get(name);
+  const auto open = Get(name);  // stays so while it is held
   Lock lock(mutex_);
   MSA_ASSIGN_OR_RETURN(State* const state, Find(name, &lock));
   if (state->has_job) return BankBusy(name);
-  if (state->bank == nullptr && state->problem.ok()) return NoRoom(name);
+  if (!open.ok() && state->problem.ok()) return open.status();
   state->has_job = true;
   return std::unique_ptr<Job>(new Job(this, name, *state));
 }

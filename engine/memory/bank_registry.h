@@ -38,7 +38,6 @@ class BankRegistry {
   std::vector<BankInfo> List() const;
   std::vector<std::shared_ptr<MemoryBank>> OpenBanks() const;  // by name
 
-  std::vector<std::string> OpenNames() const;
   std::shared_ptr<Bank> FindOpen(const std::string& name) const;  // null where it is not open
   bool wants_room() const { return num_waiting_for_room_.load() > 0; }
   // Closes idle banks until so much memory is free, or no other is idle.

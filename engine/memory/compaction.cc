@@ -207,10 +207,11 @@ absl::Status Compaction::RunUnit(const std::vector<uint64_t>& segments) {
     return status;
   }
   parts_->NoteWriteFailure(status);
-  parts_->segments->Forget(segment_id);
   // After a commit in doubt the catalog may name the file: the next start knows.
   if (parts_->write_failure.ok()) {
-    parts_->segments->file_system()->Remove(parts_->segments->PathOf(segment_id)).IgnoreError();
+    parts_->segments->Remove(segment_id).IgnoreError();
+  } else {
+    parts_->segments->Forget(segment_id);
   }
   return status;
 }

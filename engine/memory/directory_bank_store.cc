@@ -37,7 +37,7 @@ absl::Status WaitUntilUnchanging(MemoryBank* bank, JobMonitor* monitor) {
     MSA_RETURN_IF_ERROR(bank->write_failure());
     monitor->Progress(
         {.phase = "pending changes", .unit = "documents", .done = 0, .total = 0, .bytes = 0});
-    if (monitor->IsCancelled()) return absl::CancelledError("the job was cancelled");
+    MSA_RETURN_IF_ERROR(CheckCancelled(*monitor));
   }
   return bank->write_failure();
 }
@@ -59,7 +59,7 @@ absl::Status DirectoryBankStore::Start() {
   for (const std::string& name : names) registry_.AddAtStart(name);
   scrubber_ = std::make_unique<Scrubber>(
       environment_.options,
-      Scrubber::Source{.names = [this] { return registry_.OpenNames(); },
+      Scrubber::Source{.banks = [this] { return registry_.List(); },
                        .find = [this](const std::string& name) { return registry_.FindOpen(name); },
                        .wants_room = [this] { return registry_.wants_room(); }},
       environment_.observer);
@@ -166,8 +166,7 @@ absl::Status DirectoryBankStore::RestoreFiles(const std::string& backup, const s
     MSA_RETURN_IF_ERROR(backups_.CopyTo(backup, directory, monitor));
     MSA_ASSIGN_OR_RETURN(
         const auto catalog,
-        Catalog::Open(*environment_.vfs,
-                      absl::StrCat(directory, "/", BackupDirectory::kCatalogName)));
+        Catalog::Open(*environment_.vfs, absl::StrCat(directory, "/", Catalog::kFileName)));
     CatalogSettings settings = catalog->settings();
     settings.name = bank;
     MSA_RETURN_IF_ERROR(catalog->Begin());
@@ -243,7 +242,7 @@ absl::Status DirectoryBankStore::FillReplacement(const std::string& name, const 
   fresh.geometry = environment_.options.geometry;
   fresh.next_number = 0;
   MSA_ASSIGN_OR_RETURN(const std::string directory, directories_.BeginReplacement(name, fresh));
-  const std::string path = absl::StrCat(directory, "/", MemoryBank::kCatalogName);
+  const std::string path = absl::StrCat(directory, "/", Catalog::kFileName);
   uint64_t revision = 0;
   {
     MSA_ASSIGN_OR_RETURN(auto catalog, Catalog::Open(*environment_.vfs, path));

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "absl/status/status.h"
+
 namespace msa::engine {
 
 struct JobProgress {
@@ -20,5 +22,9 @@ class JobMonitor {
   virtual void Progress(const JobProgress& progress) = 0;
   virtual bool IsCancelled() const = 0;  // then the job ends with CANCELLED
 };
+
+inline absl::Status CheckCancelled(const JobMonitor& monitor) {
+  return monitor.IsCancelled() ? absl::CancelledError("the job was cancelled") : absl::OkStatus();
+}
 
 }  // namespace msa::engine

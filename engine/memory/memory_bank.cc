@@ -46,8 +46,8 @@ MemoryBank::MemoryBank(const BankEnvironment& environment, const std::string& di
   parts_.visible =
       std::make_shared<VisibleBank>(options.geometry, options.num_shards, settings_.revision,
                                     [inbox = parts_.inbox] { inbox->Poke(); });
-  parts_.segments = std::make_shared<SegmentFiles>(environment_.files(),
-                                                   absl::StrCat(directory, "/", kSegmentsName));
+  parts_.segments = std::make_shared<SegmentFiles>(
+      environment_.files(), absl::StrCat(directory, "/", SegmentFiles::kDirectoryName));
   parts_.ledger = std::make_unique<BankLedger>(settings_.bank, options.num_shards);
   parts_.index = std::make_unique<MetadataIndex>();
   parts_.catalog = catalog_.get();
@@ -125,8 +125,9 @@ absl::Status MemoryBank::MoveToBeRemoved(const std::string& directory) {
   MSA_RETURN_IF_ERROR(environment_.files()->Rename(directory_, directory));
   directory_ = directory;
   is_removed_ = true;
-  parts_.segments->MovedTo(absl::StrCat(directory, "/", kSegmentsName));
-  auto catalog = Catalog::Open(*environment_.vfs, absl::StrCat(directory_, "/", kCatalogName));
+  parts_.segments->MovedTo(absl::StrCat(directory, "/", SegmentFiles::kDirectoryName));
+  auto catalog =
+      Catalog::OpenUnchecked(*environment_.vfs, absl::StrCat(directory_, "/", Catalog::kFileName));
   if (catalog.ok()) catalog_ = *std::move(catalog);
   return absl::OkStatus();
 }
@@ -236,7 +237,7 @@ absl::StatusOr<MemoryBank::CatalogLease> MemoryBank::LeaseCatalog() const {
   }
   MSA_ASSIGN_OR_RETURN(
       lease.catalog,
-      CatalogReader::Open(*environment_.vfs, absl::StrCat(directory_, "/", kCatalogName)));
+      CatalogReader::Open(*environment_.vfs, absl::StrCat(directory_, "/", Catalog::kFileName)));
   return lease;
 }
 

@@ -33,11 +33,8 @@ struct BankEnvironment {
 // EncodingQueue and SegmentCommit; readers use the catalog's reading connection and the ledger.
 class MemoryBank : public Bank {
  public:
-  static constexpr char kCatalogName[] = "catalog.sqlite";
-  static constexpr char kSegmentsName[] = "segments";
-
-  // `catalog` is that of `directory`, of this model. Loads everything and starts the thread: Stop
-  // it.
+  // `catalog` is that of `directory`, of this model; its pages are looked at here. Loads everything
+  // and starts the thread: Stop it.
   static absl::StatusOr<std::shared_ptr<MemoryBank>> Open(const BankEnvironment& environment,
                                                           const std::string& directory,
                                                           std::unique_ptr<Catalog> catalog);

@@ -116,7 +116,7 @@ absl::Status Reencoding::Proceed() {
                       .done = stats.num_documents + stats.num_failed,
                       .total = total_,
                       .bytes = stats.content_bytes});
-  if (monitor_->IsCancelled()) return absl::CancelledError("the job was cancelled");
+  MSA_RETURN_IF_ERROR(CheckCancelled(*monitor_));
   return to_->write_failure();
 }
 

@@ -59,7 +59,7 @@ bool Scrubber::SleepUnlessStopped(absl::Duration duration) {
 
 void Scrubber::Run() {
   while (SleepUnlessStopped(interval_)) {
-    for (const std::string& name : source_.names()) Verify(name);
+    for (const BankInfo& bank : source_.banks()) Verify(bank.name);
   }
 }
 

@@ -19,7 +19,7 @@ class Scrubber {
  public:
   // What it needs of the store; on the scrubber's thread.
   struct Source {
-    std::function<std::vector<std::string>()> names;
+    std::function<std::vector<BankInfo>()> banks;
     // Null where the bank is not open (any more).
     std::function<std::shared_ptr<Bank>(const std::string& name)> find;
     // Whether somebody waits for banks to be closed: then it lets go of the one that it reads.

@@ -14,17 +14,6 @@ constexpr size_t kMaxPurgedAtOnce = 1024;
 
 }  // namespace
 
-SegmentRow RowOf(const SegmentReader& segment) {
-  SegmentRow row;
-  row.id = segment.segment_id();
-  row.version = kSegmentVersion;
-  row.instruction_set = segment.instruction_set();
-  row.num_documents = static_cast<int64_t>(segment.documents().size());
-  row.file_bytes = static_cast<int64_t>(segment.file_bytes());
-  row.num_chunks = UseOf(segment).num_chunks;
-  return row;
-}
-
 template <class Change>
 absl::Status SegmentCommit::InTransaction(Change change) {
   Catalog* const catalog = parts_->catalog;
@@ -69,10 +58,11 @@ void SegmentCommit::Run() {
     TakeEffect(*std::move(segment), revision, *std::move(activations));
     return;
   }
-  parts_->segments->Forget(segment_id);
   // After a commit in doubt the catalog may name the file: the next start knows.
   if (parts_->write_failure.ok()) {
-    parts_->segments->file_system()->Remove(parts_->segments->PathOf(segment_id)).IgnoreError();
+    parts_->segments->Remove(segment_id).IgnoreError();
+  } else {
+    parts_->segments->Forget(segment_id);
   }
   std::vector<EncodingQueue::Encoded> encoded;
   for (Activation& activation : *activations) encoded.push_back(std::move(activation.encoded));

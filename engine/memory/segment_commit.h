@@ -11,8 +11,6 @@
 
 namespace msa::engine {
 
-SegmentRow RowOf(const SegmentReader& segment);
-
 // The last stage of a bank's thread: encoded documents into a segment, the segment into the
 // catalog, the documents into the shards at one revision. Also what becomes of documents that fail
 // or are found damaged, and of rows that nobody may see.

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "engine/memory/catalog/catalog_reader.h"
 #include "engine/memory/segments/segment_reader.h"
 
 namespace msa::engine {
@@ -20,6 +21,11 @@ struct SegmentUse {
 
 // Of a segment that was just written or opened, without anything dead.
 SegmentUse UseOf(const SegmentReader& segment);
+
+// What the catalog says of a segment.
+SegmentRow RowOf(const SegmentReader& segment);
+// Whether the document is where its row says, and the same.
+bool Holds(const SegmentReader& segment, const DocumentRow& row);
 
 using SegmentTable = std::map<uint64_t, SegmentUse>;  // by id
 

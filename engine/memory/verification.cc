@@ -11,17 +11,12 @@
 namespace msa::engine {
 namespace {
 
-constexpr char kCatalogFile[] = "catalog.sqlite";
 constexpr int64_t kRowsOfPage = 256;
 constexpr size_t kMaxOpenReaders = 8;
 constexpr char kEncodedAgain[] = "; the document is encoded again from its text";
 
-bool IsDamage(const absl::Status& status) {
-  return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsFailedPrecondition(status);
-}
-
 std::string FileOf(uint64_t segment_id) {
-  return absl::StrCat("segments/", SegmentFiles::NameOf(segment_id));
+  return absl::StrCat(SegmentFiles::kDirectoryName, "/", SegmentFiles::NameOf(segment_id));
 }
 
 }  // namespace
@@ -39,7 +34,7 @@ absl::Status Verification::Proceed(std::string_view phase, std::string_view unit
                       .done = done,
                       .total = std::max(done, total),
                       .bytes = result_.checked_bytes});
-  if (monitor_->IsCancelled()) return absl::CancelledError("the verification was cancelled");
+  MSA_RETURN_IF_ERROR(CheckCancelled(*monitor_));
   if (parts_->inbox->is_closed()) {
     return kernels::Refusal(absl::StatusCode::kUnavailable, "the bank is stopping", "STOPPING");
   }
@@ -50,16 +45,16 @@ void Verification::Report(const std::string& file, const std::string& document_i
                           const std::string& message) {
   result_.num_damages += 1;
   // What is damaged in a segment is counted where it is encoded again.
-  if (file == kCatalogFile) parts_->observer->ChecksumFailed();
+  if (file == Catalog::kFileName) parts_->observer->ChecksumFailed();
   on_damage_({.file = file, .document_id = document_id, .message = message});
 }
 
 absl::Status Verification::CheckCatalog() {
   auto structure = catalog_->CheckStructure();
   if (!structure.ok() && !absl::IsDataLoss(structure.status())) return structure.status();
-  if (!structure.ok()) Report(kCatalogFile, "", std::string(structure.status().message()));
+  if (!structure.ok()) Report(Catalog::kFileName, "", std::string(structure.status().message()));
   if (structure.ok()) {
-    for (const std::string& problem : *structure) Report(kCatalogFile, "", problem);
+    for (const std::string& problem : *structure) Report(Catalog::kFileName, "", problem);
   }
   const BankStats stats = parts_->ledger->stats();
   const int64_t total = stats.num_documents + stats.num_accepted + stats.num_failed;
@@ -74,10 +69,10 @@ absl::Status Verification::CheckCatalog() {
           return absl::OkStatus();
         },
         [&](const absl::Status& damage) {
-          Report(kCatalogFile, "", std::string(damage.message()));
+          Report(Catalog::kFileName, "", std::string(damage.message()));
         });
     if (absl::IsDataLoss(read.status())) {  // the pages cannot be followed any further
-      Report(kCatalogFile, "", std::string(read.status().message()));
+      Report(Catalog::kFileName, "", std::string(read.status().message()));
       break;
     }
     if (!read.ok()) return read.status();
@@ -97,7 +92,7 @@ absl::Status Verification::CheckRow(const DocumentRow& row) {
   if (absl::IsDataLoss(text)) {
     // It may have been deleted since its row was read.
     MSA_ASSIGN_OR_RETURN(const auto now, catalog_->Find(row.number));
-    if (now) Report(kCatalogFile, row.id, std::string(text.message()));
+    if (now) Report(Catalog::kFileName, row.id, std::string(text.message()));
   } else if (!text.ok()) {
     return text;
   }
@@ -109,13 +104,7 @@ absl::Status Verification::CheckPlace(const DocumentRow& row) {
   if (reader == nullptr) {
     return DamagedDocument(row.number, row.segment, "the segment is damaged or missing");
   }
-  const auto table = reader->documents();
-  const auto index = static_cast<size_t>(row.document_in_segment);
-  const bool matches = index < table.size() && table[index].number == row.number &&
-                       table[index].num_tokens == row.num_tokens &&
-                       table[index].num_chunks == row.num_chunks &&
-                       table[index].text_hash == row.text_hash;
-  if (matches) return absl::OkStatus();
+  if (Holds(*reader, row)) return absl::OkStatus();
   return DamagedDocument(row.number, row.segment, "the segment holds another document");
 }
 
@@ -132,7 +121,7 @@ absl::StatusOr<SegmentReader*> Verification::Open(uint64_t segment_id) {
   auto opened = SegmentReader::Open(parts_->segments, segment_id, parts_->geometry());
   if (opened.ok()) {
     reader = *std::move(opened);
-  } else if (IsDamage(opened.status())) {
+  } else if (IsSegmentDamage(opened.status())) {
     MSA_RETURN_IF_ERROR(DamagedSegment(segment_id, std::string(opened.status().message())));
   } else {
     return opened.status();
@@ -173,7 +162,7 @@ absl::Status Verification::CheckSegment(const SegmentRow& segment) {
     return absl::OkStatus();  // compacted meanwhile; what is ACTIVE and has no file is known
   }
   auto reader = SegmentReader::Open(parts_->segments, segment.id, parts_->geometry());
-  if (IsDamage(reader.status())) return absl::OkStatus();  // known as well
+  if (IsSegmentDamage(reader.status())) return absl::OkStatus();  // known as well
   if (!reader.ok()) return reader.status();
   const auto damaged = [&](size_t document, const std::string& why) {
     return DamagedDocument((*reader)->documents()[document].number, segment.id, why);

@@ -40,8 +40,7 @@ struct BackupDirectory::Progress {
                        .done = done,
                        .total = std::max(done, total),
                        .bytes = done});
-    return monitor->IsCancelled() ? absl::CancelledError("the job was cancelled")
-                                  : absl::OkStatus();
+    return CheckCancelled(*monitor);
   }
 };
 
@@ -106,11 +105,13 @@ absl::StatusOr<BackupInfo> BackupDirectory::Write(const std::string& name,
   const auto write = [&]() -> absl::StatusOr<BackupInfo> {
     MSA_RETURN_IF_ERROR(MakeDirectoriesDurably(files(), directory_));
     MSA_RETURN_IF_ERROR(files()->RemoveDirectoryTree(temporary));
-    MSA_RETURN_IF_ERROR(files()->CreateDirectories(absl::StrCat(temporary, "/", kSegmentsName)));
+    MSA_RETURN_IF_ERROR(
+        files()->CreateDirectories(absl::StrCat(temporary, "/", SegmentFiles::kDirectoryName)));
     MSA_ASSIGN_OR_RETURN(BackupManifest manifest,
                          WriteFiles(temporary, catalog, segments, now, monitor));
     MSA_RETURN_IF_ERROR(WriteManifest(files(), temporary, manifest));
-    MSA_RETURN_IF_ERROR(files()->SyncDirectory(absl::StrCat(temporary, "/", kSegmentsName)));
+    MSA_RETURN_IF_ERROR(
+        files()->SyncDirectory(absl::StrCat(temporary, "/", SegmentFiles::kDirectoryName)));
     MSA_RETURN_IF_ERROR(files()->SyncDirectory(temporary));
     MSA_RETURN_IF_ERROR(files()->Rename(temporary, PathOf(name)));
     MSA_RETURN_IF_ERROR(files()->SyncDirectory(directory_));
@@ -127,7 +128,7 @@ absl::StatusOr<BackupManifest> BackupDirectory::WriteFiles(
     const std::shared_ptr<SegmentFiles>& segments, absl::Time now, JobMonitor* monitor) const {
   // Before the catalog is copied, so that what it names then stays.
   const SegmentFiles::Hold hold(segments);
-  const std::string copy = absl::StrCat(temporary, "/", kCatalogName);
+  const std::string copy = absl::StrCat(temporary, "/", Catalog::kFileName);
   monitor->Progress({.phase = "catalog", .unit = "bytes", .done = 0, .total = 0, .bytes = 0});
   MSA_RETURN_IF_ERROR(catalog.CopyTo(copy));
   BackupManifest manifest;
@@ -153,11 +154,12 @@ absl::StatusOr<BackupManifest> BackupDirectory::WriteFiles(
   Progress progress{monitor};
   for (const SegmentRow& row : rows) progress.total += row.file_bytes;
   MSA_ASSIGN_OR_RETURN(manifest.files.emplace_back(),
-                       CopyFile(copy, /*to=*/"", kCatalogName, &progress));
+                       CopyFile(copy, /*to=*/"", Catalog::kFileName, &progress));
   const auto copies = std::make_shared<SegmentFiles>(
-      files(), absl::StrCat(temporary, "/", kSegmentsName), /*max_open=*/1);
+      files(), absl::StrCat(temporary, "/", SegmentFiles::kDirectoryName), /*max_open=*/1);
   for (const SegmentRow& row : rows) {
-    const std::string name = absl::StrCat(kSegmentsName, "/", SegmentFiles::NameOf(row.id));
+    const std::string name =
+        absl::StrCat(SegmentFiles::kDirectoryName, "/", SegmentFiles::NameOf(row.id));
     MSA_ASSIGN_OR_RETURN(
         manifest.files.emplace_back(),
         CopyFile(segments->PathOf(row.id), copies->PathOf(row.id), name, &progress));
@@ -239,7 +241,8 @@ absl::Status BackupDirectory::CopyTo(const std::string& name, const std::string&
   MSA_RETURN_IF_ERROR(CheckName(name));
   if (!files()->Exists(PathOf(name))) return NoBackup(name);
   MSA_ASSIGN_OR_RETURN(const BackupManifest manifest, ReadManifest(files(), PathOf(name)));
-  MSA_RETURN_IF_ERROR(files()->CreateDirectories(absl::StrCat(to, "/", kSegmentsName)));
+  MSA_RETURN_IF_ERROR(
+      files()->CreateDirectories(absl::StrCat(to, "/", SegmentFiles::kDirectoryName)));
   Progress progress{monitor, manifest.info.file_bytes};
   for (const BackupFile& file : manifest.files) {
     const std::string from = absl::StrCat(PathOf(name), "/", file.name);
@@ -252,7 +255,7 @@ absl::Status BackupDirectory::CopyTo(const std::string& name, const std::string&
                               "BACKUP_DAMAGED", "backup");
     }
   }
-  MSA_RETURN_IF_ERROR(files()->SyncDirectory(absl::StrCat(to, "/", kSegmentsName)));
+  MSA_RETURN_IF_ERROR(files()->SyncDirectory(absl::StrCat(to, "/", SegmentFiles::kDirectoryName)));
   return files()->SyncDirectory(to);
 }
 

@@ -40,9 +40,6 @@ class BackupDirectory {
   // DATA_LOSS names a file that is not what the manifest says.
   absl::Status CopyTo(const std::string& name, const std::string& to, JobMonitor* monitor) const;
 
-  static constexpr char kCatalogName[] = "catalog.sqlite";
-  static constexpr char kSegmentsName[] = "segments";
-
  private:
   struct Progress;
   class NameInWork;

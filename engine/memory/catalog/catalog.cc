@@ -59,6 +59,14 @@ absl::Status Catalog::Create(const CatalogVfs& vfs, const std::string& path,
 
 absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const CatalogVfs& vfs,
                                                        const std::string& path) {
+  MSA_ASSIGN_OR_RETURN(auto catalog, OpenUnchecked(vfs, path));
+  MSA_ASSIGN_OR_RETURN(const auto problems, catalog->FindProblems());
+  MSA_RETURN_IF_ERROR(catalog->Repair(problems));
+  return catalog;
+}
+
+absl::StatusOr<std::unique_ptr<Catalog>> Catalog::OpenUnchecked(const CatalogVfs& vfs,
+                                                                const std::string& path) {
   if (!vfs.file_system()->Exists(path)) {
     return absl::NotFoundError(absl::StrCat(path, " does not exist"));
   }
@@ -66,16 +74,23 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const CatalogVfs& vfs,
   MSA_ASSIGN_OR_RETURN(auto writer, SqliteConnection::Open(vfs, path, /*create=*/false));
   auto settings = OpenSchema(writer.get());
   if (!settings.ok()) return kernels::Prefixed(settings.status(), path);
-  absl::Status repaired;
-  const absl::Status structure = RepairStructure(writer.get(), &repaired);
-  if (!structure.ok()) return kernels::Prefixed(structure, path);
   MSA_RETURN_IF_ERROR(SyncRecovered(writer.get()));
   MSA_ASSIGN_OR_RETURN(auto reader, SqliteConnection::Open(vfs, path, /*create=*/false));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(writer), std::move(reader)));
   catalog->settings_ = *std::move(settings);
   catalog->committed_ = catalog->settings_;
-  if (!repaired.ok()) catalog->repaired_ = kernels::Prefixed(repaired, path);
+  catalog->path_ = path;
   return catalog;
+}
+
+absl::StatusOr<std::vector<std::string>> Catalog::FindProblems() const {
+  const std::lock_guard lock(reader_mutex_);
+  return reader_.CheckStructure();
+}
+
+absl::Status Catalog::Repair(const std::vector<std::string>& problems) {
+  const absl::Status status = RepairStructure(problems, connection());
+  return status.ok() ? status : kernels::Prefixed(status, path_);
 }
 
 Catalog::Catalog(std::unique_ptr<SqliteConnection> writer, std::unique_ptr<SqliteConnection> reader)

@@ -23,6 +23,8 @@ inline constexpr uint32_t kFirstDocumentNumber = 1;
 // writer. Errors as SqliteConnection's.
 class Catalog : public CatalogReader {
  public:
+  static constexpr char kFileName[] = "catalog.sqlite";  // in the directory of a bank or backup
+
   // A new database at `path`; NOT synced into its directory. It is closed again: Open it.
   static absl::Status Create(const CatalogVfs& vfs, const std::string& path,
                              const CatalogSettings& settings);
@@ -31,11 +33,16 @@ class Catalog : public CatalogReader {
   // log or the pages are damaged.
   static absl::StatusOr<std::unique_ptr<Catalog>> Open(const CatalogVfs& vfs,
                                                        const std::string& path);
-  // DATA_LOSS where something was wrong that has been put right.
-  const absl::Status& repaired() const { return repaired_; }
+  // Without a look at the pages. Then FindProblems and Repair come before anything is written, and
+  // before what was read is believed.
+  static absl::StatusOr<std::unique_ptr<Catalog>> OpenUnchecked(const CatalogVfs& vfs,
+                                                                const std::string& path);
 
   // ---- the writing thread
   const CatalogSettings& settings() const { return settings_; }  // with what is not committed yet
+  // FindProblems' finding. Indexes that do not agree with the documents are built anew; DATA_LOSS
+  // where that does not help.
+  absl::Status Repair(const std::vector<std::string>& problems);
   absl::Status Begin();
   absl::Status Commit();  // everything since Begin is synced, or (on an error) nothing is there
   void Rollback();
@@ -56,6 +63,7 @@ class Catalog : public CatalogReader {
   absl::Status TruncateLog();
 
   // ---- (reader): as CatalogReader's
+  absl::StatusOr<std::vector<std::string>> FindProblems() const;  // as CheckStructure
   absl::StatusOr<DocumentInfo> FindNewest(const std::string& id, bool with_text) const;
   absl::StatusOr<DocumentPage> ListAfter(const std::string& after_id, int64_t limit, bool with_text,
                                          const Filter* filter) const;
@@ -68,7 +76,7 @@ class Catalog : public CatalogReader {
 
   CatalogSettings settings_;
   CatalogSettings committed_;
-  absl::Status repaired_;
+  std::string path_;
   mutable std::mutex reader_mutex_;
   const CatalogReader reader_;  // under reader_mutex_
 };

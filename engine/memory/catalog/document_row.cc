@@ -13,24 +13,26 @@
 namespace msa::engine {
 namespace {
 
-class HashedRow {
+// What is hashed of a row: numbers in eight bytes each, texts with their length before them.
+class RowBytes {
  public:
-  HashedRow& Add(uint64_t value) {
+  RowBytes() { bytes_.reserve(512); }
+  RowBytes& Add(uint64_t value) {
     std::array<std::byte, sizeof(value)> bytes;
     StoreLittleEndian(value, bytes.data());
-    hash_.Add(bytes);
+    bytes_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return *this;
   }
-  HashedRow& Add(int64_t value) { return Add(static_cast<uint64_t>(value)); }
-  HashedRow& Add(std::string_view text) {
+  RowBytes& Add(int64_t value) { return Add(static_cast<uint64_t>(value)); }
+  RowBytes& Add(std::string_view text) {
     Add(uint64_t{text.size()});
-    hash_.Add({reinterpret_cast<const std::byte*>(text.data()), text.size()});
+    bytes_.append(text);
     return *this;
   }
-  uint64_t Value() const { return hash_.Value(); }
+  uint64_t Hash() const { return Checksum(bytes_); }
 
  private:
-  RunningChecksum hash_;
+  std::string bytes_;
 };
 
 absl::Status Damaged(uint32_t number, const std::string& what) {
@@ -42,7 +44,7 @@ absl::Status Damaged(uint32_t number, const std::string& what) {
 }  // namespace
 
 uint64_t RowHash(const DocumentRow& row) {
-  return HashedRow()
+  return RowBytes()
       .Add(uint64_t{row.number})
       .Add(std::string_view(row.id))
       .Add(static_cast<int64_t>(row.state))
@@ -58,7 +60,7 @@ uint64_t RowHash(const DocumentRow& row) {
       .Add(absl::ToUnixMicros(row.create_time))
       .Add(static_cast<int64_t>(row.failure.code()))
       .Add(kernels::ToStd(row.failure.message()))
-      .Value();
+      .Hash();
 }
 
 void BindRow(const DocumentRow& row, SqliteStatement* statement) {

@@ -19,8 +19,9 @@ bool ConcernsIndexesAlone(const std::string& problem) {
          absl::StartsWith(problem, "wrong # of entries in index");
 }
 
-absl::Status Damaged(const std::string& what) {
-  return kernels::Refusal(absl::StatusCode::kDataLoss, what, "CATALOG_DAMAGED");
+absl::Status Damaged(const std::string& problem) {
+  return kernels::Refusal(absl::StatusCode::kDataLoss,
+                          absl::StrCat("the database is damaged: ", problem), "CATALOG_DAMAGED");
 }
 
 }  // namespace
@@ -36,19 +37,15 @@ absl::StatusOr<std::vector<std::string>> FindStructureProblems(SqliteConnection*
   }
 }
 
-absl::Status RepairStructure(SqliteConnection* connection, absl::Status* repaired) {
-  *repaired = absl::OkStatus();
-  MSA_ASSIGN_OR_RETURN(std::vector<std::string> problems, FindStructureProblems(connection));
+absl::Status RepairStructure(const std::vector<std::string>& problems,
+                             SqliteConnection* connection) {
   if (problems.empty()) return absl::OkStatus();
-  if (std::all_of(problems.begin(), problems.end(), ConcernsIndexesAlone)) {
-    *repaired = Damaged(
-        absl::StrCat("the catalog's indexes did not agree with its documents and were built anew (",
-                     problems.front(), ")"));
-    MSA_RETURN_IF_ERROR(connection->Execute("REINDEX"));
-    MSA_ASSIGN_OR_RETURN(problems, FindStructureProblems(connection));
-    if (problems.empty()) return absl::OkStatus();
+  if (!std::all_of(problems.begin(), problems.end(), ConcernsIndexesAlone)) {
+    return Damaged(problems.front());
   }
-  return Damaged(absl::StrCat("the database is damaged: ", problems.front()));
+  MSA_RETURN_IF_ERROR(connection->Execute("REINDEX"));
+  MSA_ASSIGN_OR_RETURN(const auto left, FindStructureProblems(connection));
+  return left.empty() ? absl::OkStatus() : Damaged(left.front());
 }
 
 }  // namespace msa::engine

@@ -13,25 +13,34 @@ int64_t BytesOf(const MetadataValue& value) {
   return static_cast<int64_t>(sizeof(value) + (text == nullptr ? 0 : text->size()));
 }
 
-}  // namespace
-
-void MetadataIndex::Add(uint32_t number, const std::string& id, const Metadata& metadata) {
-  const std::unique_lock lock(mutex_);
-  all_.Insert(number);
-  AddTo(&ids_, number, id);
-  for (const auto& [key, value] : metadata) AddTo(&postings_[key], number, value);
+int64_t BytesOfId(const std::string& id) {
+  constexpr int64_t kBytesPerEntry = 64;  // of a B-tree, half to fully used nodes
+  return kBytesPerEntry + static_cast<int64_t>(id.size());
 }
 
-void MetadataIndex::Remove(uint32_t number, const std::string& id, const Metadata& metadata) {
+}  // namespace
+
+int64_t MetadataIndex::Add(uint32_t number, const std::string& id, const Metadata& metadata) {
   const std::unique_lock lock(mutex_);
+  const int64_t before = ResidentBytes();
+  all_.Insert(number);
+  if (ids_.emplace(id, number).second) id_bytes_ += BytesOfId(id);
+  for (const auto& [key, value] : metadata) AddTo(&postings_[key], number, value);
+  return ResidentBytes() - before;
+}
+
+int64_t MetadataIndex::Remove(uint32_t number, const std::string& id, const Metadata& metadata) {
+  const std::unique_lock lock(mutex_);
+  const int64_t before = ResidentBytes();
   all_.Erase(number);
-  RemoveFrom(&ids_, number, id);
+  if (ids_.erase({id, number}) != 0) id_bytes_ -= BytesOfId(id);
   for (const auto& [key, value] : metadata) {
     const auto postings = postings_.find(key);
     if (postings == postings_.end()) continue;
     RemoveFrom(&postings->second, number, value);
     if (postings->second.empty()) postings_.erase(postings);
   }
+  return ResidentBytes() - before;
 }
 
 void MetadataIndex::AddTo(Postings* postings, uint32_t number, const MetadataValue& value) {
@@ -66,16 +75,26 @@ DocumentSet MetadataIndex::Select(const Filter& filter) const {
 DocumentSet MetadataIndex::SelectIds(absl::Span<const std::string> ids) const {
   const std::shared_lock lock(mutex_);
   DocumentSet result;
-  for (const std::string& id : ids) Insert(ids_, id, &result);
+  for (const std::string& id : ids) InsertId(id, &result);
   return result;
 }
 
 int64_t MetadataIndex::resident_bytes() const {
+  const std::shared_lock lock(mutex_);
+  return ResidentBytes();
+}
+
+int64_t MetadataIndex::ResidentBytes() const {
   constexpr int64_t kBytesPerEntry = 8;   // of a B-tree of numbers, half to fully used nodes
   constexpr int64_t kBytesPerValue = 64;  // a posting and its place in the tree
-  const std::shared_lock lock(mutex_);
-  return num_entries_ * kBytesPerEntry + num_values_ * kBytesPerValue + value_bytes_ +
+  return num_entries_ * kBytesPerEntry + num_values_ * kBytesPerValue + value_bytes_ + id_bytes_ +
          all_.resident_bytes();
+}
+
+void MetadataIndex::InsertId(const std::string& id, DocumentSet* set) const {
+  for (auto entry = ids_.lower_bound({id, 0}); entry != ids_.end() && entry->first == id; ++entry) {
+    set->Insert(entry->second);
+  }
 }
 
 void MetadataIndex::Insert(const Postings& postings, const MetadataValue& value, DocumentSet* set) {
@@ -102,7 +121,7 @@ DocumentSet MetadataIndex::Evaluate(const Node& node) const {
     case Node::Kind::kNot:
       return AllBut(Evaluate(node.children[0]));
     case Node::Kind::kId:
-      Insert(ids_, node.value, &result);
+      InsertId(std::get<std::string>(node.value), &result);
       if (node.op == Filter::Operator::kEqual) return result;
       return AllBut(result);
     case Node::Kind::kMetadata:

@@ -4,6 +4,7 @@
 #include <map>
 #include <shared_mutex>
 #include <string>
+#include <utility>
 
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
@@ -19,9 +20,9 @@ namespace msa::engine {
 // read by any.
 class MetadataIndex {
  public:
-  void Add(uint32_t number, const std::string& id, const Metadata& metadata);
-  // As it was added.
-  void Remove(uint32_t number, const std::string& id, const Metadata& metadata);
+  // These return by how much resident_bytes() has grown.
+  int64_t Add(uint32_t number, const std::string& id, const Metadata& metadata);
+  int64_t Remove(uint32_t number, const std::string& id, const Metadata& metadata);  // as added
 
   bool Contains(uint32_t number) const;
   // Documents for which Filter::Matches is true.
@@ -35,6 +36,8 @@ class MetadataIndex {
   using Postings = absl::btree_map<MetadataValue, Numbers>;
 
   static void Insert(const Postings& postings, const MetadataValue& value, DocumentSet* set);
+  void InsertId(const std::string& id, DocumentSet* set) const;
+  int64_t ResidentBytes() const;
   void AddTo(Postings* postings, uint32_t number, const MetadataValue& value);
   void RemoveFrom(Postings* postings, uint32_t number, const MetadataValue& value);
   DocumentSet Evaluate(const Filter::Node& node) const;
@@ -44,7 +47,8 @@ class MetadataIndex {
   mutable std::shared_mutex mutex_;
   // All under mutex_.
   DocumentSet all_;
-  Postings ids_;
+  absl::btree_set<std::pair<std::string, uint32_t>> ids_;
+  int64_t id_bytes_ = 0;
   std::map<std::string, Postings, std::less<>> postings_;
   int64_t num_values_ = 0;
   int64_t num_entries_ = 0;

@@ -22,6 +22,8 @@ inline constexpr std::string_view kTemporarySuffix = ".tmp";
 // many small segments do not use up the process's file descriptors. Thread-safe.
 class SegmentFiles {
  public:
+  static constexpr char kDirectoryName[] = "segments";  // in that of a bank or backup
+
   // `files` must outlive this and every file it opened.
   SegmentFiles(FileSystem* files, std::string directory, size_t max_open = 64);
 

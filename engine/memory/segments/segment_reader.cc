@@ -1,6 +1,5 @@
 #include "engine/memory/segments/segment_reader.h"
 
-#include <cstring>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
@@ -40,6 +39,10 @@ absl::StatusOr<std::vector<std::byte>> ReadBytes(const ReadableFile& file, uint6
 }
 
 }  // namespace
+
+bool IsSegmentDamage(const absl::Status& status) {
+  return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsFailedPrecondition(status);
+}
 
 SegmentReader::SegmentReader(std::shared_ptr<SegmentFiles> files, DamageHandler on_damage)
     : files_(std::move(files)), on_damage_(std::move(on_damage)) {}
@@ -139,13 +142,14 @@ absl::StatusOr<std::vector<std::vector<std::byte>>> SegmentReader::TakeRouterKey
   std::vector<std::vector<std::byte>> keys(documents_.size());
   std::vector<bool> damaged(documents_.size());
   for (size_t i = 0; i < documents_.size(); ++i) {
-    if (wanted[i]) keys[i].resize(num_layers * documents_[i].num_chunks * chunk_bytes);
+    if (wanted[i]) keys[i].reserve(num_layers * documents_[i].num_chunks * chunk_bytes);
   }
   MSA_ASSIGN_OR_RETURN(const auto file, files_->Open(segment_id()));
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(layer_bytes);
+  const absl::Span<std::byte> bytes(buffer.get(), layer_bytes);
   for (size_t layer = 0; layer < num_layers; ++layer) {
-    auto read = ReadBytes(*file, layout_.router_keys + layer * layer_bytes, layer_bytes);
-    if (!read.ok()) return kernels::Prefixed(read.status(), files_->PathOf(segment_id()));
-    const absl::Span<const std::byte> bytes(*read);
+    const absl::Status read = file->ReadAt(layout_.router_keys + layer * layer_bytes, bytes);
+    if (!read.ok()) return kernels::Prefixed(read, files_->PathOf(segment_id()));
     const bool intact = Checksum(bytes) == layer_key_checksums_[layer];
     for (size_t i = 0; i < documents_.size(); ++i) {
       if (!wanted[i]) continue;
@@ -154,7 +158,7 @@ absl::StatusOr<std::vector<std::vector<std::byte>>> SegmentReader::TakeRouterKey
       if (!intact && Checksum(block) != document_key_checksums_[i * num_layers + layer]) {
         damaged[i] = true;
       }
-      std::memcpy(keys[i].data() + layer * size, block.data(), size);
+      keys[i].insert(keys[i].end(), block.begin(), block.end());
     }
   }
   for (size_t i = 0; i < documents_.size(); ++i) {

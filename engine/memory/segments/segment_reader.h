@@ -14,6 +14,10 @@
 
 namespace msa::engine {
 
+// Whether Open says that the file is damaged, missing or not this bank's: of another version, model
+// or shape.
+bool IsSegmentDamage(const absl::Status& status);
+
 // One segment file, its tables in memory and verified. Everything it hands out is verified too.
 class SegmentReader {
  public:

@@ -1,6 +1,9 @@
 #include "engine/memory/shards/shard.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -14,14 +17,28 @@ namespace {
 
 constexpr int64_t kSmallestExtentBytes = int64_t{256} << 10;
 constexpr int64_t kLargestExtentBytes = int64_t{64} << 20;
-constexpr std::align_val_t kKeyAlignment{64};  // a cache line, and the widest vector register
+constexpr size_t kKeyAlignment = 64;  // a cache line, and the widest vector register
+constexpr size_t kHugePageBytes = size_t{2} << 20;
+// With huge pages as much as two of them may be held ready per layer and extent.
+constexpr size_t kLeastBytesForHugePages = 8 * kHugePageBytes;
 
-// Memory that is not touched before it is written, so that what an extent holds ready costs
-// nothing.
 struct FreeKeys {
-  void operator()(std::byte* keys) const { ::operator delete[](keys, kKeyAlignment); }
+  void operator()(std::byte* keys) const { std::free(keys); }
 };
 using Keys = std::unique_ptr<std::byte[], FreeKeys>;
+
+// Memory that is not touched before it is written, so that what an extent holds ready costs
+// nothing. On huge pages where it is large and the system gives them: a pass over it misses the TLB
+// less, and it is mapped in a few hundred steps instead of a hundred thousand.
+Keys AllocateKeys(size_t num_bytes) {
+  const bool wants_huge_pages = num_bytes >= kLeastBytesForHugePages;
+  const size_t alignment = wants_huge_pages ? kHugePageBytes : kKeyAlignment;
+  const size_t size = (num_bytes + alignment - 1) / alignment * alignment;
+  void* const keys = std::aligned_alloc(alignment, size);
+  if (keys == nullptr) throw std::bad_alloc();
+  if (wants_huge_pages) madvise(keys, size, MADV_HUGEPAGE);  // advice: nothing is lost without
+  return Keys(static_cast<std::byte*>(keys));
+}
 
 }  // namespace
 
@@ -88,8 +105,7 @@ Shard::Extent& Shard::ExtentFor(int64_t num_chunks) {
       std::clamp(num_chunks_ * chunk_bytes / 16, kSmallestExtentBytes, kLargestExtentBytes);
   auto extent = std::make_unique<Extent>();
   extent->capacity = std::max(num_chunks, bytes / chunk_bytes);
-  const auto size = static_cast<size_t>(extent->capacity * chunk_bytes);
-  extent->keys = Keys(static_cast<std::byte*>(::operator new[](size, kKeyAlignment)));
+  extent->keys = AllocateKeys(static_cast<size_t>(extent->capacity * chunk_bytes));
   if (free_extents_.empty()) {
     open_extent_ = extents_.size();
     extents_.emplace_back();
