@@ -81,15 +81,31 @@ absl::Status BankTransaction::Delete(const std::vector<std::string>& ids,
   result->revision = parts_->revision;
   for (const std::string& id : ids) {
     if (!seen.insert(id).second) continue;
+    MSA_ASSIGN_OR_RETURN(const bool any_damaged, PurgeDamaged(id));
     const auto versions = parts_->catalog->VersionsOf(id);
     if (!versions.ok()) {
       MSA_RETURN_IF_ERROR(KeepDamage(versions.status(), &result->status));
       continue;
     }
-    if (versions->empty()) result->unknown_ids.push_back(id);
+    if (versions->empty() && any_damaged) result->num_deleted += 1;
+    if (versions->empty() && !any_damaged) result->unknown_ids.push_back(id);
     MSA_RETURN_IF_ERROR(DeleteVersions(*versions, result));
   }
   return absl::OkStatus();
+}
+
+// Rows of the id that are damaged, unless a query may see their documents: those were damaged since
+// the bank was opened and are not served when it is opened again.
+absl::StatusOr<bool> BankTransaction::PurgeDamaged(const std::string& id) {
+  bool any = false;
+  MSA_ASSIGN_OR_RETURN(const auto numbers, parts_->catalog->DamagedVersionsOf(id));
+  for (const uint32_t number : numbers) {
+    if (parts_->index->Contains(number)) continue;
+    MSA_RETURN_IF_ERROR(parts_->catalog->Purge(number));
+    changes_.any = true;
+    any = true;
+  }
+  return any;
 }
 
 // The index knows what is ACTIVE; of an id with several versions the newest decides.
@@ -210,10 +226,8 @@ absl::StatusOr<bool> BankTransaction::Compare(const IngestRequest& request,
                    current.text_hash == Checksum(text);
   if (same_text) {
     const auto stored = parts_->catalog->TextOf(current);
-    if (!stored.ok()) {
-      MSA_RETURN_IF_ERROR(KeepDamage(stored.status(), &result->status));
-      return true;
-    }
+    if (absl::IsDataLoss(stored.status())) return false;  // it comes back with this request
+    MSA_RETURN_IF_ERROR(stored.status());
     same_text = *stored == text;
   }
   const std::string metadata = ToJson(request.document.metadata);

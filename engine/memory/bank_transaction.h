@@ -47,6 +47,7 @@ class BankTransaction {
 
  private:
   absl::Status Delete(const std::vector<std::string>& ids, Bank::DeleteResult* result);
+  absl::StatusOr<bool> PurgeDamaged(const std::string& id);  // whether there were any
   absl::Status DeleteMatching(const Filter& filter, Bank::DeleteResult* result);
   absl::Status DeleteVersions(const std::vector<DocumentRow>& versions, Bank::DeleteResult* result);
   absl::Status Remove(const DocumentRow& row);

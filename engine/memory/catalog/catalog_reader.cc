@@ -73,6 +73,18 @@ absl::StatusOr<std::vector<DocumentRow>> CatalogReader::VersionsOf(const std::st
   return ReadRows(std::move(statement));
 }
 
+absl::StatusOr<std::vector<uint32_t>> CatalogReader::DamagedVersionsOf(
+    const std::string& id) const {
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection_->Prepare(kSelectVersions));
+  statement.Bind(1, std::string_view(id));
+  std::vector<uint32_t> numbers;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+    if (!has_row) return numbers;
+    if (!ReadRow(statement).ok()) numbers.push_back(static_cast<uint32_t>(statement.Int(0)));
+  }
+}
+
 absl::StatusOr<std::optional<DocumentRow>> CatalogReader::Find(uint32_t number) const {
   MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection_->Prepare(kSelect));
   statement.Bind(1, int64_t{number});

@@ -42,6 +42,8 @@ class CatalogReader {
   absl::StatusOr<CatalogSettings> ReadSettings() const;  // DATA_LOSS
   // Versions of an id that are not DELETED, the newest first.
   absl::StatusOr<std::vector<DocumentRow>> VersionsOf(const std::string& id) const;
+  // Numbers of those whose rows are damaged; VersionsOf is DATA_LOSS where there is one.
+  absl::StatusOr<std::vector<uint32_t>> DamagedVersionsOf(const std::string& id) const;
   absl::StatusOr<std::optional<DocumentRow>> Find(uint32_t number) const;
   absl::StatusOr<std::vector<DocumentRow>> Unfinished() const;       // ACCEPTED or FAILED
   absl::StatusOr<std::string> TextOf(const DocumentRow& row) const;  // verified

@@ -130,6 +130,21 @@ TEST_F(RecoveryTest, DamagedTextFailsItsDocumentAlone) {
   EXPECT_EQ(bank_->Get("d1", true)->text, "text 1");
 }
 
+TEST_F(RecoveryTest, ADamagedTextComesBackWithItsDocument) {
+  MakeBank();
+  IngestSome(2);
+  CloseStore();
+  Execute("UPDATE texts SET text = 'other' WHERE number = 1");
+  Reopen();
+  EXPECT_TRUE(absl::IsDataLoss(bank_->Get("d0", true).status()));
+  const IngestResult again = Ingest(*bank_, "d0", "text 0");
+  EXPECT_TRUE(again.status.ok()) << again.status;
+  EXPECT_FALSE(again.deduplicated);
+  EXPECT_EQ(bank_->Get("d0", true)->text, "text 0");
+  EXPECT_THAT(VisibleNumbers(*bank_, *bank_->Pin()), ElementsAre(2, 3));
+  ExpectServesExactlyWhatIsActive(*bank_);
+}
+
 TEST_F(RecoveryTest, DamagedRowIsReportedAndNotServed) {
   MakeBank();
   IngestSome(3);
@@ -141,6 +156,25 @@ TEST_F(RecoveryTest, DamagedRowIsReportedAndNotServed) {
   EXPECT_TRUE(absl::IsDataLoss(bank_->Get("d1", false).status()));
   EXPECT_TRUE(absl::IsDataLoss(Ingest(*bank_, "d1", "again").status));
   EXPECT_TRUE(Ingest(*bank_, "d9", "fine").status.ok());
+}
+
+TEST_F(RecoveryTest, ADamagedRowGoesWithADelete) {
+  MakeBank();
+  IngestSome(3);
+  CloseStore();
+  Execute("UPDATE documents SET tokens = 99 WHERE number = 2");
+  Reopen();
+  const auto deleted = Delete(*bank_, {"d1"});
+  EXPECT_TRUE(deleted.status.ok()) << deleted.status;
+  EXPECT_EQ(deleted.num_deleted, 1);
+  EXPECT_THAT(deleted.unknown_ids, IsEmpty());
+  EXPECT_TRUE(absl::IsNotFound(bank_->Get("d1", false).status()));
+  EXPECT_TRUE(Ingest(*bank_, "d1", "again").status.ok());
+  EXPECT_THAT(VisibleNumbers(*bank_, *bank_->Pin()), ElementsAre(1, 3, 4));
+  ExpectServesExactlyWhatIsActive(*bank_);
+  const int64_t num_problems = static_cast<int64_t>(observer_.problems().size());
+  Reopen();
+  EXPECT_EQ(static_cast<int64_t>(observer_.problems().size()), num_problems) << "nothing is left";
 }
 
 // The same bytes with another type: found by no id, though its hash is right.
