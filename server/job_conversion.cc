@@ -3,6 +3,7 @@
 #include <string>
 
 #include "engine/text/utf8.h"
+#include "kernels/core/string_view_conversion.h"
 #include "server/memory_conversion.h"
 
 namespace msa::server {
@@ -37,6 +38,10 @@ void ToProto(const engine::Damage& damage, v1::Damage* out) {
 
 void ToProto(const engine::BackupInfo& info, v1::Backup* out) {
   out->set_name(info.name);
+  if (!info.problem.ok()) {
+    out->set_problem(engine::ReplaceInvalidUtf8(kernels::ToStd(info.problem.message())));
+    return;
+  }
   out->set_bank(info.bank);
   out->set_revision(info.revision);
   ToProto(info.create_time, out->mutable_create_time());

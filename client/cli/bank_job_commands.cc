@@ -138,6 +138,10 @@ ExitCode ListBackups(CommandContext* context) {
                {"revision", Align::kRight}});
   for (const v1::Backup& backup : *backups) {
     if (context->json()) context->PrintJson(MessageToJson(backup));
+    if (!backup.problem().empty()) {
+      if (!context->json()) context->Remark(absl::StrCat(backup.name(), ": ", backup.problem()));
+      continue;
+    }
     table.AddRow({backup.name(), backup.bank(), FormatDate(backup.create_time()),
                   FormatCount(backup.documents()), FormatBytes(backup.bytes()),
                   absl::StrCat(backup.revision())});

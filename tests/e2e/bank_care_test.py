@@ -123,6 +123,18 @@ class BankCare(unittest.TestCase):
         self.run_tool("bank", "verify", "restored")
         self.run_tool("bank", "restore", "none", code=1)
 
+    def test_a_damaged_backup_is_listed_with_its_problem_beside_the_others(self):
+        for name in ("intact", "broken"):
+            self.run_tool("bank", "backup", BANK, "--name", name)
+            self.addCleanup(msactl, self.server, "bank", "delete-backup", name)
+        (self.folder / "backups/broken/MANIFEST").write_text("{}")
+        listed = {row["name"]: row for row in self.run_json("bank", "backups")}
+        self.assertIn("broken/MANIFEST", listed["broken"]["problem"])
+        self.assertEqual(listed["intact"].get("problem", ""), "")
+        self.assertNotIn("broken", self.run_tool("bank", "backups"))
+        self.assertIn("broken/MANIFEST", self.stderr)
+        self.run_tool("bank", "delete-backup", "broken")
+
     def test_an_export_makes_the_same_documents_elsewhere(self):
         path = self.folder / "export.jsonl"
         self.run_tool("bank", "export", BANK, "-o", str(path))

@@ -217,8 +217,12 @@ absl::StatusOr<std::vector<BackupInfo>> BackupDirectory::List() const {
     if (!CheckBankName(name).ok()) continue;
     auto manifest = ReadManifest(files(), PathOf(name));
     if (absl::IsNotFound(manifest.status())) continue;  // deleted meanwhile
-    if (!manifest.ok()) return manifest.status();
-    infos.push_back(std::move(manifest->info));
+    if (manifest.ok()) {
+      infos.push_back(std::move(manifest->info));
+    } else {
+      infos.emplace_back().name = name;
+      infos.back().problem = manifest.status();
+    }
   }
   return infos;
 }

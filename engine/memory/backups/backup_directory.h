@@ -33,7 +33,7 @@ class BackupDirectory {
                                    JobMonitor* monitor) const;
 
   absl::StatusOr<BackupInfo> Info(const std::string& name) const;  // NOT_FOUND
-  absl::StatusOr<std::vector<BackupInfo>> List() const;            // by name
+  absl::StatusOr<std::vector<BackupInfo>> List() const;            // by name, also damaged ones
   absl::Status Delete(const std::string& name) const;              // NOT_FOUND
 
   // Copies the files of a backup into `to`, a directory that is there and empty, and syncs them.

@@ -22,6 +22,7 @@ struct BackupInfo {
   int64_t file_bytes = 0;
   std::string model_fingerprint;
   kernels::DType dtype = kernels::DType::kBF16;
+  absl::Status problem = {};  // not ok: the manifest cannot be read; only the name is known
 };
 
 struct BackupFile {

@@ -216,6 +216,22 @@ TEST_F(BackupTest, ADamagedBackupIsNamedAndNotRestored) {
   EXPECT_TRUE(Restore("b", "c").ok());
 }
 
+TEST_F(BackupTest, ADamagedBackupIsListedWithItsProblemAndCanBeDeleted) {
+  IngestSome(1);
+  ASSERT_TRUE(Backup("good").ok());
+  ASSERT_TRUE(Backup("bad").ok());
+  WriteFile(absl::StrCat(BackupPath("bad"), "/", BackupManifest::kFileName), "{}");
+  const auto listed = store_->Backups();
+  ASSERT_THAT(*listed, SizeIs(2));
+  EXPECT_EQ((*listed)[0].name, "bad");
+  EXPECT_TRUE(absl::IsDataLoss((*listed)[0].problem)) << (*listed)[0].problem;
+  EXPECT_TRUE((*listed)[1].problem.ok());
+  EXPECT_EQ((*listed)[1].num_documents, 1);
+  EXPECT_TRUE(absl::IsDataLoss(Restore("bad", "c").status()));
+  EXPECT_TRUE(store_->DeleteBackup("bad").ok());
+  EXPECT_THAT(*store_->Backups(), SizeIs(1));
+}
+
 TEST_F(BackupTest, CountsThatDoNotFitAreDamageUnderARightChecksumToo) {
   IngestSome(1);
   ASSERT_TRUE(Backup("b").ok());
