@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
+#include "client/cli/document_message.h"
 #include "client/cli/message_json.h"
 #include "client/cli/number_format.h"
 #include "client/cli/option_checks.h"
@@ -24,9 +25,8 @@ std::string StateWord(const v1::Document& document) {
   return MessageToJson(document)["state"].get<std::string>();
 }
 
-std::string MetadataText(const v1::Document& document) {
-  if (document.metadata().empty()) return "";
-  return MessageToJson(document)["metadata"].dump();
+std::string MetadataOf(const v1::Document& document) {
+  return document.metadata().empty() ? "" : MetadataText(FromMessage(document).metadata);
 }
 
 ExitCode GetDocument(const std::string& id, CommandContext* context) {
@@ -46,7 +46,7 @@ ExitCode GetDocument(const std::string& id, CommandContext* context) {
   table.AddRow({"tokens", FormatCount(document->tokens())});
   table.AddRow({"chunks", FormatCount(document->chunks())});
   table.AddRow({"visible from revision", absl::StrCat(document->revision())});
-  if (!document->metadata().empty()) table.AddRow({"metadata", MetadataText(*document)});
+  if (!document->metadata().empty()) table.AddRow({"metadata", MetadataOf(*document)});
   table.Print(context->out());
   context->out() << '\n' << document->text() << '\n';
   return kExitOk;
@@ -79,12 +79,11 @@ ExitCode ListDocuments(const std::string& filter, int64_t limit, bool with_text,
         if (context->json()) {
           context->PrintJson(MessageToJson(document));
         } else {
-          table.AddRow({OneLine(document.id(), kShownIdCharacters), absl::StrCat(document.number()),
-                        StateWord(document), FormatCount(document.tokens()),
-                        FormatCount(document.chunks()),
-                        document.has_shard() ? absl::StrCat(document.shard()) : "-",
-                        with_text ? OneLine(document.text(), kShownTextCharacters)
-                                  : MetadataText(document)});
+          table.AddRow(
+              {OneLine(document.id(), kShownIdCharacters), absl::StrCat(document.number()),
+               StateWord(document), FormatCount(document.tokens()), FormatCount(document.chunks()),
+               document.has_shard() ? absl::StrCat(document.shard()) : "-",
+               with_text ? OneLine(document.text(), kShownTextCharacters) : MetadataOf(document)});
           if (++num_rows == kRowsAtOnce) print_table();
         }
         return --left > 0 && !context->interrupted();

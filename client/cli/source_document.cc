@@ -113,9 +113,15 @@ Json ToJson(const MetadataValue& value) {
   return is_whole ? Json(static_cast<int64_t>(number)) : Json(number);
 }
 
+Json ToJson(const Metadata& metadata) {
+  Json json = Json::object();
+  for (const auto& [key, value] : metadata) json[key] = ToJson(value);
+  return json;
+}
+
 Json ToJson(const SourceDocument& document) {
   Json json{{"id", document.id}, {"text", document.text}};
-  for (const auto& [key, value] : document.metadata) json["metadata"][key] = ToJson(value);
+  if (!document.metadata.empty()) json["metadata"] = ToJson(document.metadata);
   return json;
 }
 
@@ -171,6 +177,8 @@ absl::StatusOr<Metadata> ParseMetadata(std::string_view json, const std::string&
 }
 
 std::string DocumentLine(const SourceDocument& document) { return Dump(ToJson(document)); }
+
+std::string MetadataText(const Metadata& metadata) { return Dump(ToJson(metadata)); }
 
 std::string RejectedDocumentLine(const SourceDocument& document, const absl::Status& error) {
   Json json = ToJson(document);

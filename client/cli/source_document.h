@@ -34,7 +34,10 @@ absl::StatusOr<Metadata> ParseMetadata(std::string_view json, const std::string&
 // without a point.
 std::string DocumentLine(const SourceDocument& document);
 
-// The same with `_where` and `_error` added.
+// One object, keys in byte order, numbers as above.
+std::string MetadataText(const Metadata& metadata);
+
+// The line with `_where` and `_error` added.
 std::string RejectedDocumentLine(const SourceDocument& document, const absl::Status& error);
 // The same for a line that could not be read: only `_where`, `_error` and the line itself as
 // `_line`.

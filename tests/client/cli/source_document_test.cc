@@ -16,6 +16,11 @@ std::string ErrorOf(std::string_view line) {
   return std::string(document.status().message());
 }
 
+TEST(MetadataText, WholeNumbersStandWithoutAPoint) {
+  EXPECT_EQ(MetadataText({{"page", 3.0}, {"b", true}, {"s", std::string("x")}, {"n", 0.5}}),
+            R"({"b":true,"n":0.5,"page":3,"s":"x"})");
+}
+
 TEST(ParseDocumentLine, ReadsIdTextAndMetadata) {
   const absl::StatusOr<SourceDocument> document = ParseDocumentLine(
       R"({"id": "a", "text": "é \" \n", "metadata": {"s": "x", "n": 1.5, "i": -3, "b": true}})",
