@@ -146,7 +146,8 @@ inline constexpr std::array<MetricSpec, 45> kMetricTable = {{
     {Metric::kIngestVisibleLag, "msa_ingest_visible_lag_seconds", MetricKind::kHistogram, "",
      "From a document's acceptance until queries see it."},
     {Metric::kChecksumFailures, "msa_checksum_failures_total", MetricKind::kCounter, "",
-     "Stored blocks that did not match their checksums."},
+     "Stored blocks, rows and texts that did not match their checksums, and catalogs whose "
+     "structure was damaged."},
     {Metric::kProcessCpu, "process_cpu_seconds_total", MetricKind::kCounter, "",
      "User and system time of the process."},
     {Metric::kProcessResident, "process_resident_memory_bytes", MetricKind::kGauge, "",

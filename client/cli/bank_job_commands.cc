@@ -139,6 +139,7 @@ ExitCode ListBackups(CommandContext* context) {
   for (const v1::Backup& backup : *backups) {
     if (context->json()) context->PrintJson(MessageToJson(backup));
     if (!backup.problem().empty()) {
+      table.AddRow({backup.name(), "damaged", "-", "-", "-", "-"});
       if (!context->json()) context->Remark(absl::StrCat(backup.name(), ": ", backup.problem()));
       continue;
     }

@@ -22,7 +22,7 @@ constexpr size_t kRowsToIndexAtOnce = 4096;
 absl::Status BankLoader::Load() {
   // Until that is known, nothing is written and no file removed.
   auto structure = std::async(std::launch::async,
-                              [catalog = parts_->catalog] { return catalog->FindProblems(); });
+                              [catalog = parts_->catalog] { return catalog->CheckStructure(); });
   MSA_ASSIGN_OR_RETURN(const std::vector<SegmentRow> rows, parts_->catalog->Segments());
   for (const SegmentRow& row : rows) {
     segment_index_[row.id] = segments_.size();
@@ -35,6 +35,7 @@ absl::Status BankLoader::Load() {
   MSA_ASSIGN_OR_RETURN(const std::vector<std::string> problems, structure.get());
   MSA_RETURN_IF_ERROR(parts_->catalog->Repair(problems));
   if (!problems.empty()) {
+    parts_->observer->ChecksumFailed();
     Report(kernels::Refusal(
         absl::StatusCode::kDataLoss,
         absl::StrCat("the catalog's indexes did not agree with its documents and were built anew (",
@@ -42,6 +43,7 @@ absl::Status BankLoader::Load() {
         "CATALOG_DAMAGED"));
   }
   MSA_RETURN_IF_ERROR(RemoveOrphans());
+  ReportDamaged();
   MSA_RETURN_IF_ERROR(CommitRepairs());
   for (const DocumentRow& row : accepted_) {
     parts_->admission->ReserveAnyway(row.num_tokens, parts_->KeyBytes(row.num_chunks));
@@ -102,7 +104,8 @@ absl::Status BankLoader::ReadDocuments() {
         }
         return absl::OkStatus();
       },
-      [&](const absl::Status& damage) {
+      [&](uint32_t number, const absl::Status& damage) {
+        parts_->damaged_rows.insert(number);
         parts_->observer->ChecksumFailed();
         Report(damage);
       });
@@ -130,6 +133,7 @@ absl::Status BankLoader::OpenSegments() {
       segment.reader = *std::move(reader);
       const SegmentRow verified = RowOf(*segment.reader);
       if (segment.row != verified) {
+        parts_->observer->ChecksumFailed();
         Report(kernels::Refusal(absl::StatusCode::kDataLoss,
                                 absl::StrCat("catalog, segment ", segment.row.id,
                                              ": the row is damaged; what the file says counts"),
@@ -146,18 +150,15 @@ absl::Status BankLoader::OpenSegments() {
   return absl::OkStatus();
 }
 
-void BankLoader::Damaged(DocumentRow row, const std::string& why) {
-  parts_->observer->ChecksumFailed();
-  Report(
-      kernels::Refusal(absl::StatusCode::kDataLoss,
-                       absl::StrCat("segment ", SegmentFiles::NameOf(row.segment), ", document ",
-                                    row.number, ": ", why, "; it is encoded again from its text"),
-                       "SEGMENT_DAMAGED", "", {{"document_id", row.id}}));
-  row.state = DocumentState::kAccepted;
-  row.from_revision = 0;
-  row.segment = 0;
-  row.document_in_segment = 0;
-  damaged_.push_back(std::move(row));
+void BankLoader::ReportDamaged() {
+  for (const auto& [row, why] : damaged_) {
+    parts_->observer->ChecksumFailed();
+    Report(
+        kernels::Refusal(absl::StatusCode::kDataLoss,
+                         absl::StrCat("segment ", SegmentFiles::NameOf(row.segment), ", document ",
+                                      row.number, ": ", why, "; it is encoded again from its text"),
+                         "SEGMENT_DAMAGED", "", {{"document_id", row.id}}));
+  }
 }
 
 // Catalog and segment must tell the same of every document.
@@ -165,9 +166,9 @@ void BankLoader::Match(DocumentRow row) {
   const auto found = segment_index_.find(row.segment);
   Segment* const segment = found == segment_index_.end() ? nullptr : &segments_[found->second];
   if (segment == nullptr || segment->reader == nullptr) {
-    Damaged(std::move(row), "the segment is damaged or missing");
+    damaged_.emplace_back(std::move(row), "the segment is damaged or missing");
   } else if (!Holds(*segment->reader, row)) {
-    Damaged(std::move(row), "the segment holds another document");
+    damaged_.emplace_back(std::move(row), "the segment holds another document");
   } else {
     segment->documents.push_back(
         {.from_revision = row.from_revision,
@@ -262,7 +263,7 @@ absl::Status BankLoader::TakeBack(uint32_t number) {
   if (!row) return absl::InternalError("an ACTIVE document has no row");
   parts_->RemoveFromIndex(*row);
   parts_->ledger->Displace(row->number, row->num_chunks, row->num_tokens);  // a tombstone
-  Damaged(*std::move(row), "the router keys are damaged");
+  damaged_.emplace_back(*std::move(row), "the router keys are damaged");
   return absl::OkStatus();
 }
 
@@ -283,13 +284,16 @@ absl::Status BankLoader::CommitRepairs() {
     if (segment.num_intact == 0) dropped.push_back(segment.row);
     return segment.num_intact == 0;
   });
-  accepted_.insert(accepted_.end(), damaged_.begin(), damaged_.end());
+  for (auto& [row, why] : damaged_) {
+    row.BecomeAccepted();
+    accepted_.push_back(row);
+  }
   std::sort(accepted_.begin(), accepted_.end(),
             [](const DocumentRow& a, const DocumentRow& b) { return a.number < b.number; });
   if (damaged_.empty() && dropped.empty() && deleted_.empty()) return absl::OkStatus();
   MSA_RETURN_IF_ERROR(parts_->catalog->Begin());
   const auto change = [&]() -> absl::Status {
-    for (const DocumentRow& row : damaged_) MSA_RETURN_IF_ERROR(parts_->catalog->Update(row));
+    for (const auto& [row, why] : damaged_) MSA_RETURN_IF_ERROR(parts_->catalog->Update(row));
     for (const uint32_t number : deleted_) MSA_RETURN_IF_ERROR(parts_->catalog->Purge(number));
     for (const SegmentRow& row : dropped) {
       MSA_RETURN_IF_ERROR(parts_->catalog->RemoveSegment(row.id));

@@ -14,16 +14,17 @@
 
 namespace msa::engine {
 
-// Brings a bank back from its directory: checks the catalog, removes files that it does not know,
-// verifies the segments and loads router keys into the shards, queues what is ACCEPTED. What is
-// damaged is reported and queued to be encoded again from its text. Documents are placed in
+// Brings a bank back from its directory: verifies the segments and loads router keys into the
+// shards, and checks the catalog meanwhile; then removes files that it does not know and queues what
+// is ACCEPTED. What is damaged is reported and queued to be encoded again from its text. Documents are placed in
 // ascending number, so the same bank always gives the same shards. Works on several threads.
 class BankLoader {
  public:
   BankLoader(BankParts* parts, EncodingQueue* queue) : parts_(parts), queue_(queue) {}
 
-  // Before anything else uses the parts. UNAVAILABLE where files cannot be read;
-  // FAILED_PRECONDITION names a segment of an unknown version.
+  // Before anything else uses the parts. DATA_LOSS where the catalog is damaged beyond rows,
+  // UNAVAILABLE where files cannot be read, FAILED_PRECONDITION names a segment of an unknown
+  // version.
   absl::Status Load();
 
  private:
@@ -54,13 +55,13 @@ class BankLoader {
   void AddToShards(std::vector<std::vector<Shard::Addition>> additions);  // by rank
   absl::Status CommitRepairs();
   void Report(const absl::Status& problem);
-  void Damaged(DocumentRow row, const std::string& why);
+  void ReportDamaged();
 
   BankParts* const parts_;
   EncodingQueue* const queue_;
   std::vector<Segment> segments_;
-  absl::flat_hash_map<uint64_t, size_t> segment_index_;  // by id
-  std::vector<DocumentRow> damaged_;                     // as they shall be: ACCEPTED
+  absl::flat_hash_map<uint64_t, size_t> segment_index_;       // by id
+  std::vector<std::pair<DocumentRow, const char*>> damaged_;  // and why
   std::vector<DocumentRow> to_index_;
   std::future<void> indexing_;  // those before them
   std::vector<DocumentRow> accepted_;

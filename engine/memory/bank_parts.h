@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "engine/memory/admission.h"
 #include "engine/memory/bank_inbox.h"
 #include "engine/memory/bank_ledger.h"
@@ -45,6 +46,7 @@ struct BankParts {
   std::deque<std::pair<uint64_t, uint32_t>>
       deleted_rows;  // to_revision, number; ascending: to purge
   SegmentTable segment_table;
+  absl::flat_hash_set<uint32_t> damaged_rows;  // as the bank was opened: nothing else counts them
   bool shards_have_dead = false;  // something was retired since they were last compacted
   absl::Status write_failure;     // not ok: the bank is read-only
 
@@ -68,6 +70,16 @@ struct BankParts {
                                [inbox = inbox, segment_id](uint32_t number) {
                                  inbox->PushDamaged({number, segment_id});
                                });
+  }
+
+  // The file of a segment that was not committed. After a commit in doubt it stays: the catalog may
+  // name it, and the next start knows.
+  void DropUncommitted(uint64_t segment_id) {
+    if (write_failure.ok()) {
+      segments->Remove(segment_id).IgnoreError();
+    } else {
+      segments->Forget(segment_id);
+    }
   }
 
   // Before a document becomes visible. What ids and metadata take counts against the memory for

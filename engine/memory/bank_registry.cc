@@ -89,6 +89,7 @@ BankRegistry::Entry BankRegistry::Load(const std::string& name, MakeRoomFor make
   Entry entry;
   entry.info.name = name;
   entry.problem = LoadBank(name, make_room, refusal, &entry);
+  if (absl::IsDataLoss(entry.problem)) environment_->observer->ChecksumFailed();
   if (!entry.problem.ok()) environment_->observer->ProblemFound(name, entry.problem);
   return entry;
 }
@@ -312,7 +313,9 @@ absl::StatusOr<std::unique_ptr<BankRegistry::Job>> BankRegistry::BeginJob(const 
   Lock lock(mutex_);
   MSA_ASSIGN_OR_RETURN(State* const state, Find(name, &lock));
   if (state->has_job) return BankBusy(name);
-  if (!open.ok() && state->problem.ok()) return open.status();
+  if (state->bank == nullptr && state->problem.ok()) {
+    return open.ok() ? BankBusy(name) : open.status();
+  }
   state->has_job = true;
   return std::unique_ptr<Job>(new Job(this, name, *state));
 }

@@ -40,7 +40,7 @@ struct BankStoreOptions {
       absl::Seconds(1);  // after a segment did not fit on the disk
 };
 
-// Gets told what happens, for metrics; called on the store's threads, must not block. All methods
+// Gets told what happens, for metrics and the log; called on the store's threads, must not block. All methods
 // have empty defaults.
 class MemoryObserver {
  public:
@@ -94,8 +94,9 @@ class BankStore {
   // DATA_LOSS names the file. A bank of another model is there but cannot be used before Reencode.
   virtual absl::StatusOr<BankInfo> Restore(const std::string& backup, const std::string& bank,
                                            JobMonitor* monitor) = 0;
-  virtual absl::StatusOr<std::vector<BackupInfo>> Backups() const = 0;  // by name
-  virtual absl::Status DeleteBackup(const std::string& backup) = 0;     // NOT_FOUND
+  virtual absl::StatusOr<std::vector<BackupInfo>> Backups()
+      const = 0;                                                     // by name, also damaged ones
+  virtual absl::Status DeleteBackup(const std::string& backup) = 0;  // NOT_FOUND
   // Encodes a bank again from its texts for the model and dtype of this store, numbers kept. A bank
   // that can be used serves meanwhile, but takes no changes (UNAVAILABLE); whoever holds it finds
   // it stopping at the end. What the model cannot encode is FAILED. A job that is cancelled or ends

@@ -81,28 +81,32 @@ absl::Status BankTransaction::Delete(const std::vector<std::string>& ids,
   result->revision = parts_->revision;
   for (const std::string& id : ids) {
     if (!seen.insert(id).second) continue;
-    MSA_ASSIGN_OR_RETURN(const bool any_damaged, PurgeDamaged(id));
-    const auto versions = parts_->catalog->VersionsOf(id);
+    auto versions = parts_->catalog->VersionsOf(id);
+    bool any_purged = false;
+    if (absl::IsDataLoss(versions.status())) {
+      const auto purged = PurgeDamaged(id);
+      if (purged.ok()) versions = parts_->catalog->VersionsOf(id);
+      any_purged = purged.value_or(false);
+    }
     if (!versions.ok()) {
       MSA_RETURN_IF_ERROR(KeepDamage(versions.status(), &result->status));
       continue;
     }
-    if (versions->empty() && any_damaged) result->num_deleted += 1;
-    if (versions->empty() && !any_damaged) result->unknown_ids.push_back(id);
+    if (versions->empty() && any_purged) result->num_deleted += 1;
+    if (versions->empty() && !any_purged) result->unknown_ids.push_back(id);
     MSA_RETURN_IF_ERROR(DeleteVersions(*versions, result));
   }
   return absl::OkStatus();
 }
 
-// Rows of the id that are damaged, unless a query may see their documents: those were damaged since
-// the bank was opened and are not served when it is opened again.
+// Of rows that were damaged since the bank was opened the rest of it still knows: those stay.
 absl::StatusOr<bool> BankTransaction::PurgeDamaged(const std::string& id) {
   bool any = false;
   MSA_ASSIGN_OR_RETURN(const auto numbers, parts_->catalog->DamagedVersionsOf(id));
   for (const uint32_t number : numbers) {
-    if (parts_->index->Contains(number)) continue;
+    if (!parts_->damaged_rows.contains(number)) continue;
     MSA_RETURN_IF_ERROR(parts_->catalog->Purge(number));
-    changes_.any = true;
+    changes_.changes_catalog = true;
     any = true;
   }
   return any;
@@ -152,7 +156,7 @@ absl::Status BankTransaction::DeleteVersions(const std::vector<DocumentRow>& ver
 
 // A version that no query has ever seen leaves no trace.
 absl::Status BankTransaction::Remove(const DocumentRow& row) {
-  changes_.any = true;
+  changes_.changes_catalog = true;
   changes_.removed.push_back(row);
   if (row.state != DocumentState::kActive) return parts_->catalog->Purge(row.number);
   DocumentRow deleted = row;
@@ -168,7 +172,7 @@ absl::Status BankTransaction::ChangeSettings(const BankSettingsChange& change) {
   if (change.default_limits) settings.default_limits = *change.default_limits;
   MSA_RETURN_IF_ERROR(CheckBankSettings(settings));
   changes_.settings = std::move(settings);
-  changes_.any = true;
+  changes_.changes_catalog = true;
   return absl::OkStatus();
 }
 
@@ -222,16 +226,20 @@ absl::Status BankTransaction::FillIn(const DocumentRow& current, IngestRequest* 
 absl::StatusOr<bool> BankTransaction::Compare(const IngestRequest& request,
                                               const DocumentRow& current, IngestResult* result) {
   const std::string& text = request.document.text;
+  bool is_damaged = false;
   bool same_text = current.text_bytes == static_cast<int64_t>(text.size()) &&
                    current.text_hash == Checksum(text);
   if (same_text) {
     const auto stored = parts_->catalog->TextOf(current);
-    if (absl::IsDataLoss(stored.status())) return false;  // it comes back with this request
-    MSA_RETURN_IF_ERROR(stored.status());
-    same_text = *stored == text;
+    is_damaged = absl::IsDataLoss(stored.status());
+    if (!is_damaged) MSA_RETURN_IF_ERROR(stored.status());
+    same_text = is_damaged || *stored == text;
   }
   const std::string metadata = ToJson(request.document.metadata);
-  if (same_text && metadata == current.metadata_json) {
+  const bool same_metadata = metadata == current.metadata_json;
+  // What is damaged comes back with this request, as a new version.
+  if (is_damaged && (same_metadata || request.mode != IngestMode::kInsert)) return false;
+  if (same_text && same_metadata) {
     Describe(current, result);
     result->deduplicated = true;
     return true;
@@ -248,7 +256,7 @@ absl::StatusOr<bool> BankTransaction::Compare(const IngestRequest& request,
   DocumentRow changed = current;
   changed.metadata_json = metadata;
   Describe(changed, result);
-  changes_.any = true;
+  changes_.changes_catalog = true;
   for (BankChanges::Accepted& accepted : changes_.accepted) {
     if (accepted.row.number == changed.number) accepted.row = changed;
   }
@@ -290,7 +298,7 @@ absl::Status BankTransaction::Accept(const IngestRequest& request,
   row.text_hash = Checksum(document.text);
   row.create_time = request.is_original ? request.create_time : parts_->clock->Now();
   changes_.next_number = uint64_t{row.number} + 1;
-  changes_.any = true;
+  changes_.changes_catalog = true;
   Describe(row, result);
   if (row.state == DocumentState::kAccepted) {
     changes_.accepted.push_back({row, std::move(token_ids)});
@@ -304,8 +312,8 @@ absl::Status BankTransaction::Accept(const IngestRequest& request,
 }
 
 absl::Status BankTransaction::Commit() {
-  if (status_.ok() && changes_.any) status_ = PutSettings();
-  if (status_.ok() && changes_.any) {
+  if (status_.ok() && changes_.changes_catalog) status_ = PutSettings();
+  if (status_.ok() && changes_.changes_catalog) {
     status_ = parts_->catalog->Commit();
   } else {
     parts_->catalog->Rollback();

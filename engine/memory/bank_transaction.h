@@ -18,7 +18,7 @@ struct BankChanges {
     DocumentRow row;
     std::vector<int32_t> token_ids;
   };
-  bool any = false;  // of the catalog
+  bool changes_catalog = false;
   uint64_t next_number = 0;
   uint64_t revision = 0;  // of what queries no longer see
   std::vector<Accepted> accepted;
@@ -31,7 +31,7 @@ struct BankChanges {
 // One transaction of a bank's thread: deletes, changes of settings and ingests, request by request.
 // What concerns one request alone is in its result; an error of the catalog ends the transaction:
 // nothing more is applied, and Commit returns it. Outside the catalog nothing changes but what is
-// reserved for ACCEPTED documents.
+// reserved for ACCEPTED documents, for which idle banks may be closed.
 class BankTransaction {
  public:
   explicit BankTransaction(BankParts* parts);  // begins
@@ -43,11 +43,11 @@ class BankTransaction {
 
   // Once, at the end: everything is synced, or nothing is there and what was reserved is given back.
   absl::Status Commit();
-  BankChanges& changes() { return changes_; }
+  BankChanges& changes() { return changes_; }  // after a Commit that was ok
 
  private:
   absl::Status Delete(const std::vector<std::string>& ids, Bank::DeleteResult* result);
-  absl::StatusOr<bool> PurgeDamaged(const std::string& id);  // whether there were any
+  absl::StatusOr<bool> PurgeDamaged(const std::string& id);  // whether any went
   absl::Status DeleteMatching(const Filter& filter, Bank::DeleteResult* result);
   absl::Status DeleteVersions(const std::vector<DocumentRow>& versions, Bank::DeleteResult* result);
   absl::Status Remove(const DocumentRow& row);

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/memory/segment_commit.h"
 #include "engine/memory/segments/segment_writer.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
@@ -42,11 +41,11 @@ void Compaction::Run() {
     // Other work of the bank's thread gets as much time.
     if (!is_asked() || parts_->inbox->has_ingests()) not_before_ = start + 2 * took;
     if (status.ok()) return;
-    parts_->observer->ProblemFound(parts_->name, status);
     if (result_.status.ok()) result_.status = status;
     const bool is_unreadable =
         std::any_of(segments.begin(), segments.end(),
                     [&](uint64_t segment_id) { return unreadable_.contains(segment_id); });
+    if (is_unreadable) parts_->observer->ProblemFound(parts_->name, status);  // else it was a write
     due_in_ = is_unreadable ? absl::ZeroDuration() : kPause;  // the others, or another attempt
     if (is_unreadable) return;
     not_before_ = start + kPause;
@@ -207,12 +206,7 @@ absl::Status Compaction::RunUnit(const std::vector<uint64_t>& segments) {
     return status;
   }
   parts_->NoteWriteFailure(status);
-  // After a commit in doubt the catalog may name the file: the next start knows.
-  if (parts_->write_failure.ok()) {
-    parts_->segments->Remove(segment_id).IgnoreError();
-  } else {
-    parts_->segments->Forget(segment_id);
-  }
+  parts_->DropUncommitted(segment_id);
   return status;
 }
 

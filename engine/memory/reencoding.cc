@@ -47,7 +47,9 @@ absl::StatusOr<uint64_t> Reencoding::ReadRows(uint64_t first, std::vector<Docume
         if (row.state != DocumentState::kDeleted) rows->push_back(std::move(row));
         return absl::OkStatus();
       },
-      [&](const absl::Status& damage) { observer_->ProblemFound(to_->Info().name, damage); });
+      [&](uint32_t, const absl::Status& damage) {
+        observer_->ProblemFound(to_->Info().name, damage);
+      });
 }
 
 absl::Status Reencoding::Put(const std::vector<DocumentRow>& rows) {

@@ -58,12 +58,7 @@ void SegmentCommit::Run() {
     TakeEffect(*std::move(segment), revision, *std::move(activations));
     return;
   }
-  // After a commit in doubt the catalog may name the file: the next start knows.
-  if (parts_->write_failure.ok()) {
-    parts_->segments->Remove(segment_id).IgnoreError();
-  } else {
-    parts_->segments->Forget(segment_id);
-  }
+  parts_->DropUncommitted(segment_id);
   std::vector<EncodingQueue::Encoded> encoded;
   for (Activation& activation : *activations) encoded.push_back(std::move(activation.encoded));
   Retry(status, std::move(encoded));
@@ -238,10 +233,7 @@ void SegmentCommit::EncodeAgain(const DamagedDocument& damaged) {
   parts_->observer->ChecksumFailed();
   const uint64_t revision = parts_->revision + 1;
   DocumentRow row = **std::move(found);
-  row.state = DocumentState::kAccepted;
-  row.from_revision = 0;
-  row.segment = 0;
-  row.document_in_segment = 0;
+  row.BecomeAccepted();
   const absl::Status status = InTransaction([&]() -> absl::Status {
     MSA_RETURN_IF_ERROR(parts_->catalog->Update(row));
     return parts_->catalog->PutCounters(parts_->next_number, revision);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/memory/catalog/catalog.h"
+#include "kernels/core/error_detail.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
@@ -44,17 +45,21 @@ absl::Status Verification::Proceed(std::string_view phase, std::string_view unit
 void Verification::Report(const std::string& file, const std::string& document_id,
                           const std::string& message) {
   result_.num_damages += 1;
-  // What is damaged in a segment is counted where it is encoded again.
-  if (file == Catalog::kFileName) parts_->observer->ChecksumFailed();
   on_damage_({.file = file, .document_id = document_id, .message = message});
+}
+
+// What is damaged in a segment is counted where it is encoded again.
+void Verification::ReportCatalog(const std::string& document_id, const std::string& message) {
+  parts_->observer->ChecksumFailed();
+  Report(Catalog::kFileName, document_id, message);
 }
 
 absl::Status Verification::CheckCatalog() {
   auto structure = catalog_->CheckStructure();
   if (!structure.ok() && !absl::IsDataLoss(structure.status())) return structure.status();
-  if (!structure.ok()) Report(Catalog::kFileName, "", std::string(structure.status().message()));
+  if (!structure.ok()) ReportCatalog("", std::string(structure.status().message()));
   if (structure.ok()) {
-    for (const std::string& problem : *structure) Report(Catalog::kFileName, "", problem);
+    for (const std::string& problem : *structure) ReportCatalog("", problem);
   }
   const BankStats stats = parts_->ledger->stats();
   const int64_t total = stats.num_documents + stats.num_accepted + stats.num_failed;
@@ -68,11 +73,12 @@ absl::Status Verification::CheckCatalog() {
           rows.push_back(std::move(row));
           return absl::OkStatus();
         },
-        [&](const absl::Status& damage) {
-          Report(Catalog::kFileName, "", std::string(damage.message()));
+        [&](uint32_t, const absl::Status& damage) {
+          ReportCatalog(kernels::DetailOf(damage).metadata["document_id"],
+                        std::string(damage.message()));
         });
     if (absl::IsDataLoss(read.status())) {  // the pages cannot be followed any further
-      Report(Catalog::kFileName, "", std::string(read.status().message()));
+      ReportCatalog("", std::string(read.status().message()));
       break;
     }
     if (!read.ok()) return read.status();
@@ -92,7 +98,7 @@ absl::Status Verification::CheckRow(const DocumentRow& row) {
   if (absl::IsDataLoss(text)) {
     // It may have been deleted since its row was read.
     MSA_ASSIGN_OR_RETURN(const auto now, catalog_->Find(row.number));
-    if (now) Report(Catalog::kFileName, row.id, std::string(text.message()));
+    if (now) ReportCatalog(row.id, std::string(text.message()));
   } else if (!text.ok()) {
     return text;
   }

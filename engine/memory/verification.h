@@ -41,6 +41,7 @@ class Verification {
   // A document of a segment, where the catalog still says that it is there.
   absl::Status DamagedDocument(uint32_t number, uint64_t segment_id, const std::string& why);
   void Report(const std::string& file, const std::string& document_id, const std::string& message);
+  void ReportCatalog(const std::string& document_id, const std::string& message);
   // CANCELLED, or UNAVAILABLE where the bank is stopping.
   absl::Status Proceed(std::string_view phase, std::string_view unit, int64_t done, int64_t total);
 

@@ -60,7 +60,7 @@ absl::Status Catalog::Create(const CatalogVfs& vfs, const std::string& path,
 absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const CatalogVfs& vfs,
                                                        const std::string& path) {
   MSA_ASSIGN_OR_RETURN(auto catalog, OpenUnchecked(vfs, path));
-  MSA_ASSIGN_OR_RETURN(const auto problems, catalog->FindProblems());
+  MSA_ASSIGN_OR_RETURN(const auto problems, catalog->CheckStructure());
   MSA_RETURN_IF_ERROR(catalog->Repair(problems));
   return catalog;
 }
@@ -74,7 +74,6 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::OpenUnchecked(const CatalogVfs
   MSA_ASSIGN_OR_RETURN(auto writer, SqliteConnection::Open(vfs, path, /*create=*/false));
   auto settings = OpenSchema(writer.get());
   if (!settings.ok()) return kernels::Prefixed(settings.status(), path);
-  MSA_RETURN_IF_ERROR(SyncRecovered(writer.get()));
   MSA_ASSIGN_OR_RETURN(auto reader, SqliteConnection::Open(vfs, path, /*create=*/false));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(writer), std::move(reader)));
   catalog->settings_ = *std::move(settings);
@@ -83,14 +82,15 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::OpenUnchecked(const CatalogVfs
   return catalog;
 }
 
-absl::StatusOr<std::vector<std::string>> Catalog::FindProblems() const {
+absl::StatusOr<std::vector<std::string>> Catalog::CheckStructure() const {
   const std::lock_guard lock(reader_mutex_);
   return reader_.CheckStructure();
 }
 
 absl::Status Catalog::Repair(const std::vector<std::string>& problems) {
   const absl::Status status = RepairStructure(problems, connection());
-  return status.ok() ? status : kernels::Prefixed(status, path_);
+  if (!status.ok()) return kernels::Prefixed(status, path_);
+  return SyncRecovered(connection());
 }
 
 Catalog::Catalog(std::unique_ptr<SqliteConnection> writer, std::unique_ptr<SqliteConnection> reader)

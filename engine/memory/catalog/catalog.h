@@ -33,15 +33,15 @@ class Catalog : public CatalogReader {
   // log or the pages are damaged.
   static absl::StatusOr<std::unique_ptr<Catalog>> Open(const CatalogVfs& vfs,
                                                        const std::string& path);
-  // Without a look at the pages. Then FindProblems and Repair come before anything is written, and
-  // before what was read is believed.
+  // Without a look at the pages: CheckStructure and Repair come before anything else is written, and
+  // before what was read is believed. Or only to read what was open before.
   static absl::StatusOr<std::unique_ptr<Catalog>> OpenUnchecked(const CatalogVfs& vfs,
                                                                 const std::string& path);
 
   // ---- the writing thread
   const CatalogSettings& settings() const { return settings_; }  // with what is not committed yet
-  // FindProblems' finding. Indexes that do not agree with the documents are built anew; DATA_LOSS
-  // where that does not help.
+  // CheckStructure's findings, also none. Indexes that do not agree with the documents are built
+  // anew, DATA_LOSS where that does not help. Then the log that a killed process has left is synced.
   absl::Status Repair(const std::vector<std::string>& problems);
   absl::Status Begin();
   absl::Status Commit();  // everything since Begin is synced, or (on an error) nothing is there
@@ -63,7 +63,7 @@ class Catalog : public CatalogReader {
   absl::Status TruncateLog();
 
   // ---- (reader): as CatalogReader's
-  absl::StatusOr<std::vector<std::string>> FindProblems() const;  // as CheckStructure
+  absl::StatusOr<std::vector<std::string>> CheckStructure() const;
   absl::StatusOr<DocumentInfo> FindNewest(const std::string& id, bool with_text) const;
   absl::StatusOr<DocumentPage> ListAfter(const std::string& after_id, int64_t limit, bool with_text,
                                          const Filter* filter) const;

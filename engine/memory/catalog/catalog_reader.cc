@@ -156,7 +156,7 @@ absl::StatusOr<uint64_t> CatalogReader::ForEachDocument(uint64_t first, int64_t 
     if (row.ok()) {
       MSA_RETURN_IF_ERROR(visit(*std::move(row)));
     } else {
-      damaged(row.status());
+      damaged(static_cast<uint32_t>(statement.Int(0)), row.status());
     }
   }
 }

@@ -55,7 +55,7 @@ class CatalogReader {
   // damaged row is told to `damaged` and left out. Returns the number to go on with; 0: that was
   // all.
   using Visit = absl::FunctionRef<absl::Status(DocumentRow)>;
-  using Damaged = absl::FunctionRef<void(const absl::Status&)>;
+  using Damaged = absl::FunctionRef<void(uint32_t number, const absl::Status&)>;
   absl::StatusOr<uint64_t> ForEachDocument(uint64_t first, int64_t limit, Visit visit,
                                            Damaged damaged) const;
 

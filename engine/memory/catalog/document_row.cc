@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/memory/documents/metadata_json.h"
 #include "engine/memory/files/checksum.h"
@@ -35,10 +36,13 @@ class RowBytes {
   std::string bytes_;
 };
 
-absl::Status Damaged(uint32_t number, const std::string& what) {
+// The id may be damaged too.
+absl::Status Damaged(const DocumentRow& row, const std::string& what) {
+  const std::string id = absl::Utf8SafeCEscape(row.id);
   return kernels::Refusal(absl::StatusCode::kDataLoss,
-                          absl::StrCat("catalog, document ", number, ": ", what), "CATALOG_DAMAGED",
-                          "", {{"document_number", absl::StrCat(number)}});
+                          absl::StrCat("catalog, document ", row.number, " (\"", id, "\"): ", what),
+                          "CATALOG_DAMAGED", "",
+                          {{"document_number", absl::StrCat(row.number)}, {"document_id", id}});
 }
 
 }  // namespace
@@ -99,7 +103,7 @@ absl::StatusOr<DocumentRow> ReadRow(const SqliteStatement& statement) {
   row.create_time = absl::FromUnixMicros(statement.Int(12));
   row.failure = absl::Status(static_cast<absl::StatusCode>(statement.Int(13)), statement.Text(14));
   const bool is_intact = statement.IsText(1) && RowHash(row) == statement.Bits(15);
-  if (!is_intact) return Damaged(row.number, "the row is damaged");
+  if (!is_intact) return Damaged(row, "the row is damaged");
   return row;
 }
 
@@ -107,12 +111,12 @@ absl::Status CheckText(const DocumentRow& row, std::string_view text) {
   if (text.size() == static_cast<uint64_t>(row.text_bytes) && Checksum(text) == row.text_hash) {
     return absl::OkStatus();
   }
-  return Damaged(row.number, "the text is damaged");
+  return Damaged(row, "the text is damaged");
 }
 
 absl::StatusOr<DocumentInfo> InfoOf(const DocumentRow& row) {
   auto metadata = MetadataFromJson(row.metadata_json);
-  if (!metadata.ok()) return Damaged(row.number, std::string(metadata.status().message()));
+  if (!metadata.ok()) return Damaged(row, std::string(metadata.status().message()));
   DocumentInfo info;
   info.id = row.id;
   info.number = row.number;

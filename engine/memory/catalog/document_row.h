@@ -33,6 +33,13 @@ struct DocumentRow {
     return from_revision != 0 && from_revision <= revision &&
            (to_revision == 0 || revision < to_revision);
   }
+  // The document is to be encoded again; until then nobody sees it.
+  void BecomeAccepted() {
+    state = DocumentState::kAccepted;
+    from_revision = 0;
+    segment = 0;
+    document_in_segment = 0;
+  }
 };
 
 // XXH3-64 of the columns before row_hash as they are stored: integers as 8 bytes little endian,

@@ -16,8 +16,8 @@ namespace msa::engine {
 
 // Which documents have which id and metadata: per key and value the numbers that have it, so that a
 // filter becomes a set without looking at every document. It holds every document that some query
-// may see; which of them a query does see is its revision's business. Written by the bank's thread,
-// read by any.
+// may see; which of them a query does see is its revision's business. Written by one
+// thread at a time, read by any.
 class MetadataIndex {
  public:
   // These return by how much resident_bytes() has grown.

@@ -1,6 +1,5 @@
 #include "engine/memory/segments/segment_reader.h"
 
-
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "engine/memory/files/checksum.h"

@@ -19,7 +19,8 @@ constexpr int64_t kSmallestExtentBytes = int64_t{256} << 10;
 constexpr int64_t kLargestExtentBytes = int64_t{64} << 20;
 constexpr size_t kKeyAlignment = 64;  // a cache line, and the widest vector register
 constexpr size_t kHugePageBytes = size_t{2} << 20;
-// With huge pages as much as two of them may be held ready per layer and extent.
+// With huge pages some of what an extent holds ready is resident: at most all of the open one, a
+// sixteenth of the shard.
 constexpr size_t kLeastBytesForHugePages = 8 * kHugePageBytes;
 
 struct FreeKeys {
@@ -27,7 +28,7 @@ struct FreeKeys {
 };
 using Keys = std::unique_ptr<std::byte[], FreeKeys>;
 
-// Memory that is not touched before it is written, so that what an extent holds ready costs
+// Memory that is not touched before it is written, so that what an extent holds ready costs next to
 // nothing. On huge pages where it is large and the system gives them: a pass over it misses the TLB
 // less, and it is mapped in a few hundred steps instead of a hundred thousand.
 Keys AllocateKeys(size_t num_bytes) {

@@ -196,7 +196,7 @@ TEST_F(CatalogTest, ChangedRowsAndTextsAreFound) {
                         ++num_rows;
                         return absl::OkStatus();
                       },
-                      [&](const absl::Status&) { ++num_damaged; })
+                      [&](uint32_t, const absl::Status&) { ++num_damaged; })
                   .ok());
   EXPECT_EQ(num_rows, 1);
   EXPECT_EQ(num_damaged, 1);
