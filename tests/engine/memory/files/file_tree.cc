@@ -108,7 +108,7 @@ void FileTree::RemoveTree(const std::string& path) {
   if (parent.ok() && (*parent)->entries.contains(name)) Remove(parent->get(), name);
 }
 
-void FileTree::Remove(Node* parent, const std::string& name) {
+void FileTree::Remove(Node* parent, std::string name) {
   const NodePtr node = parent->entries.at(name);
   while (!node->entries.empty()) Remove(node.get(), node->entries.begin()->first);
   parent->entries.erase(name);

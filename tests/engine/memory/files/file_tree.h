@@ -42,7 +42,7 @@ class FileTree {
  private:
   absl::StatusOr<NodePtr> ParentOf(const std::string& path, std::string* name) const;
   NodePtr Make(Node* parent, const std::string& name, bool is_directory);
-  void Remove(Node* parent, const std::string& name);
+  void Remove(Node* parent, std::string name);  // a copy: it may be a key of what goes
 
   const Changed changed_;
   const NodePtr root_;
