@@ -26,9 +26,10 @@ absl::Status WrongOrder(const std::string& field, const std::string& message) {
 
 // How long until the bank may have room again; nothing: the refusal is final.
 std::optional<absl::Duration> TimeToHold(const absl::Status& refusal) {
-  if (refusal.code() != absl::StatusCode::kResourceExhausted) return std::nullopt;
   const kernels::ErrorDetail detail = kernels::DetailOf(refusal);
-  if (detail.reason != "TOO_MANY_PENDING_DOCUMENTS" || !detail.retry_after) return std::nullopt;
+  const bool passes =
+      detail.reason == "TOO_MANY_PENDING_DOCUMENTS" || detail.reason == "BANK_REENCODING";
+  if (!passes || !detail.retry_after) return std::nullopt;
   return std::clamp(*detail.retry_after, kShortestHold, kLongestHold);
 }
 
@@ -115,6 +116,7 @@ absl::Status IngestStream::OnStart(const v1::IngestStart& start, const absl::Sta
   MSA_ASSIGN_OR_RETURN(mode_, ToIngestMode(start.mode()));
   MSA_ASSIGN_OR_RETURN(level_, ToAcknowledgeAt("start.acknowledge_at", start.acknowledge_at()));
   MSA_ASSIGN_OR_RETURN(bank_, service_.engine->banks().Get(start.bank()));
+  bank_name_ = start.bank();
   session_id_ = start.session_id();
   report_.emplace();
   v1::IngestStarted* started = started_.emplace().mutable_started();
@@ -238,6 +240,10 @@ void IngestStream::OfferAgain(Lock* lock) {
   if (!hold_is_over_.exchange(false) || !held_ || finished_) return;
   Offer offer = *std::move(held_);
   held_.reset();
+  lock->unlock();  // the bank may have to be opened
+  auto bank = service_.engine->banks().Get(bank_name_);
+  lock->lock();
+  if (bank.ok()) bank_ = *std::move(bank);  // the one that was encoded again may be there
   OfferToBank(std::move(offer), lock);
 }
 

@@ -97,6 +97,7 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   std::shared_ptr<IngestStream> self_;  // until OnDone
 
   // ---- from the start message on
+  std::string bank_name_;
   std::shared_ptr<engine::Bank> bank_;
   engine::IngestMode mode_ = engine::IngestMode::kInsert;
   engine::AcknowledgeAt level_ = engine::AcknowledgeAt::kActive;

@@ -5,6 +5,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/memory/files/checksum.h"
+#include "engine/text/utf8.h"
+#include "kernels/core/string_view_conversion.h"
 #include "server/generation_limits.h"
 #include "server/request_validation.h"
 #include "server/status_conversion.h"
@@ -48,6 +50,9 @@ void ToProto(const engine::BankInfo& info, v1::Bank* out) {
   ToProto(info.create_time, out->mutable_create_time());
   out->set_dtype(std::string(kernels::NameOf(info.dtype)));
   out->set_model_fingerprint(info.model_fingerprint);
+  if (!info.problem.ok()) {
+    out->set_problem(engine::ReplaceInvalidUtf8(kernels::ToStd(info.problem.message())));
+  }
 }
 
 void ToProto(const engine::BankStats& stats, v1::BankStats* out) {

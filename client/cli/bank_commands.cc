@@ -41,6 +41,11 @@ ExitCode ListBanks(CommandContext* context) {
                {"display name"}});
   for (const v1::Bank& bank : *banks) {
     if (context->json()) context->PrintJson(MessageToJson(bank));
+    if (!bank.problem().empty()) {
+      table.AddRow({bank.name(), "unusable", "-", "-", bank.settings().display_name()});
+      if (!context->json()) context->Remark(absl::StrCat(bank.name(), ": ", bank.problem()));
+      continue;
+    }
     table.AddRow({bank.name(), absl::StrCat(bank.revision()),
                   FormatBudget(bank.settings().token_budget()), FormatDate(bank.create_time()),
                   bank.settings().display_name()});

@@ -87,10 +87,13 @@ std::string DescribeBackup(const v1::Backup& backup) {
                       FormatBytes(backup.bytes()), ", revision ", backup.revision());
 }
 
+// Leaves room for the date in a backup's name, which has at most 64 characters.
+constexpr size_t kMaxBankBytesInBackupName = 48;
+
 ExitCode BackupBank(const std::string& given_name, CommandContext* context) {
   const std::string name =
       given_name.empty()
-          ? absl::StrCat(context->options.bank,
+          ? absl::StrCat(context->options.bank.substr(0, kMaxBankBytesInBackupName),
                          absl::FormatTime("-%Y%m%d-%H%M%S", absl::Now(), absl::UTCTimeZone()))
           : given_name;
   JobProgress progress(context);
@@ -166,7 +169,10 @@ void AddBackupCommands(CLI::App* bank, CommandContext* context) {
   CLI::App* backup = AddBankVerb(
       bank, "backup", "copy a bank as it is now below the server's --backup-dir; prints the name");
   auto name = std::make_shared<std::string>();
-  backup->add_option("--name", *name, "of the backup (default BANK-YYYYMMDD-HHMMSS, in UTC)")
+  backup
+      ->add_option(
+          "--name", *name,
+          "of the backup (default BANK-YYYYMMDD-HHMMSS, in UTC; of BANK at most 48 characters)")
       ->type_name("BACKUP");
   SetCommand(backup, context, /*needs_bank=*/true, [=] { return BackupBank(*name, context); });
 

@@ -5,11 +5,13 @@
 #include <cstring>
 #include <filesystem>
 #include <sstream>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "client/cli/utf8.h"
 
 namespace msa::client {
@@ -31,6 +33,13 @@ bool IsBlank(const std::string& line) {
   return line.find_first_not_of(" \t\r") == std::string::npos;
 }
 
+// 64-bit FNV-1a of what `hash` is of, followed by `bytes`.
+constexpr uint64_t kEmptyHash = 0xcbf29ce484222325;
+uint64_t ExtendHash(uint64_t hash, std::string_view bytes) {
+  for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  return hash;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DocumentReader>> DocumentReader::Open(
@@ -50,6 +59,26 @@ absl::StatusOr<std::unique_ptr<DocumentReader>> DocumentReader::Open(
     if (!error) reader->num_bytes_ += static_cast<int64_t>(size);  // pipes have no size
   }
   return reader;
+}
+
+bool DocumentReader::Reads(const std::string& path) const {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) return false;
+  return std::any_of(sources_.begin(), sources_.end(), [&](const Source& source) {
+    return fs::equivalent(source.path == "-" ? "/dev/stdin" : source.path, path, error);
+  });
+}
+
+std::string DocumentReader::Fingerprint() const {
+  uint64_t hash = kEmptyHash;
+  for (const Source& source : sources_) {
+    std::error_code error;
+    if (source.path == "-" || !fs::is_regular_file(source.path, error)) continue;
+    const uintmax_t size = fs::file_size(source.path, error);
+    const int64_t time = fs::last_write_time(source.path, error).time_since_epoch().count();
+    hash = ExtendHash(hash, absl::StrCat(source.path, "\n", size, "\n", time, "\n"));
+  }
+  return hash == kEmptyHash ? "" : absl::StrFormat("-%016x", hash);
 }
 
 absl::Status DocumentReader::AddPath(const std::string& path) {

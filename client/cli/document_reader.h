@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <fstream>
@@ -21,6 +22,7 @@ namespace msa::client {
 class DocumentReader {
  public:
   static constexpr int64_t kMaxDocumentBytes = int64_t{64} << 20;  // of a line or a text file
+  static constexpr size_t kFingerprintBytes = 17;
 
   // NOT_FOUND or INVALID_ARGUMENT when a path cannot be read or a folder holds no such file.
   // `standard_input` stands behind
@@ -37,6 +39,13 @@ class DocumentReader {
   };
   // Nothing when all is read. An error when the input itself fails; reading cannot go on.
   absl::StatusOr<std::optional<Item>> Next();
+
+  // Whether the regular file `path` is one of the inputs, under whatever name. Before the first
+  // Next.
+  bool Reads(const std::string& path) const;
+  // "-" and 16 hexadecimal digits of the paths, sizes and modification times of all regular files
+  // in order, the same in every process; empty where there are none. Before the first Next.
+  std::string Fingerprint() const;
 
   // Bytes read so far and bytes of all files; the latter is 0 when standard input is among them.
   int64_t num_bytes_read() const { return num_bytes_read_; }

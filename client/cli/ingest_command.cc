@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/document_reader.h"
 #include "client/cli/ingest_dry_run.h"
@@ -53,13 +54,17 @@ void AddIngestCommand(CLI::App* app, CommandContext* context) {
       ->default_str("skip");
   ingest
       ->add_option("--rejects", options->rejects_path,
-                   "write refused documents to FILE, which ingest can read again")
+                   "write refused documents to FILE, which ingest can read again; with --session "
+                   "they are appended to it")
       ->type_name("FILE");
   ingest
       ->add_option(
           "--session", options->session,
-          "a name for this ingest, at most 128 bytes: run again with the same name and the "
-          "same input, it passes over what has had its result, until the server restarts")
+          absl::StrCat("a name for this ingest, at most ", kMaxSessionNameBytes,
+                       " bytes: run again with the same name and the same input files (paths, "
+                       "sizes and modification times; of standard input nothing is compared), it "
+                       "passes over what has had its result, until the server restarts"))
+      ->check(AtMostBytes(kMaxSessionNameBytes))
       ->type_name("NAME");
   ingest->add_flag("--dry-run", *dry_run, "only read, split and count");
   SetCommand(ingest, context, /*needs_bank=*/false, [=]() -> ExitCode {
@@ -70,6 +75,12 @@ void AddIngestCommand(CLI::App* app, CommandContext* context) {
     absl::StatusOr<std::unique_ptr<DocumentReader>> reader =
         DocumentReader::Open(*paths, &context->in());
     if (!reader.ok()) return context->Report(reader.status());
+    if (!options->rejects_path.empty() && (*reader)->Reads(options->rejects_path)) {
+      context->err() << "msactl: --rejects: " << options->rejects_path
+                     << " is also an input; name another file, or rename this one first"
+                     << std::endl;
+      return kExitUsage;
+    }
     return *dry_run ? RunIngestDry(*options, reader->get(), context)
                     : RunIngest(*options, reader->get(), context);
   });

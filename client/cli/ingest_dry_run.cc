@@ -98,7 +98,8 @@ ExitCode RunIngestDry(const IngestRunOptions& options, DocumentReader* reader,
   ProgressBar bar(&context->err(), context->shows_progress());
   Rejects rejects(context, &bar);
   if (!options.rejects_path.empty()) {
-    const absl::Status opened = rejects.OpenFile(options.rejects_path);
+    const absl::Status opened =
+        rejects.OpenFile(options.rejects_path, /*append=*/!options.session.empty());
     if (!opened.ok()) return context->Report(opened);
   }
   DryTotals totals;

@@ -30,14 +30,16 @@ class IngestRun {
 
   ExitCode Run() {
     if (!options_.rejects_path.empty()) {
-      const absl::Status opened = rejects_.OpenFile(options_.rejects_path);
+      const absl::Status opened =
+          rejects_.OpenFile(options_.rejects_path, /*append=*/!options_.session.empty());
       if (!opened.ok()) return context_->Report(opened);
     }
     IngestOptions stream_options;
     stream_options.bank = context_->options.bank;
     stream_options.mode = options_.mode;
     stream_options.acknowledge_at = options_.acknowledge_at;
-    stream_options.session_id = options_.session;
+    if (!options_.session.empty())
+      stream_options.session_id = absl::StrCat(options_.session, reader_->Fingerprint());
     stream_options.progress_timeout = context_->timeout();
     const absl::Time start = absl::Now();
     IngestStream stream(

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -10,14 +11,17 @@
 
 namespace msa::client {
 
+// The server's limit of 128, less what tells inputs apart.
+inline constexpr size_t kMaxSessionNameBytes = 128 - DocumentReader::kFingerprintBytes;
+
 struct IngestRunOptions {
   v1::IngestMode mode = v1::INGEST_MODE_INSERT;
   v1::AcknowledgeAt acknowledge_at = v1::ACKNOWLEDGE_AT_ACTIVE;
   int64_t split_tokens = 0;  // documents of more tokens are cut; 0: none
   bool stop_on_error = false;
   std::string rejects_path;  // empty: none
-  // What the server knows of an earlier run with this name and the same input is passed over;
-  // empty: nothing.
+  // What the server knows of an earlier run with this name and the same input files is passed over,
+  // and the file of rejects is continued; empty: neither.
   std::string session;
 };
 

@@ -34,4 +34,13 @@ CLI::Validator AtLeast(double least) {
       "");
 }
 
+CLI::Validator AtMostBytes(size_t most) {
+  return CLI::Validator(
+      [most](std::string& value) {
+        if (value.size() <= most) return std::string();
+        return absl::StrCat("is ", value.size(), " bytes long; allowed: at most ", most);
+      },
+      "");
+}
+
 }  // namespace msa::client

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,5 +16,7 @@ namespace msa::client {
 CLI::Validator OneOf(std::vector<std::pair<std::string, int>> words);
 
 CLI::Validator AtLeast(double least);
+
+CLI::Validator AtMostBytes(size_t most);
 
 }  // namespace msa::client

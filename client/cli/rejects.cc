@@ -1,7 +1,6 @@
 #include "client/cli/rejects.h"
 
 #include <cerrno>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/number_format.h"
@@ -9,12 +8,11 @@
 
 namespace msa::client {
 
-absl::Status Rejects::OpenFile(const std::string& path) {
+absl::Status Rejects::OpenFile(const std::string& path, bool append) {
   path_ = path;
-  file_.open(path, std::ios::binary | std::ios::trunc);
+  file_.open(path, std::ios::binary | (append ? std::ios::app : std::ios::trunc));
   if (file_) return absl::OkStatus();
-  return absl::PermissionDeniedError(
-      absl::StrCat(path, ": cannot be written: ", std::strerror(errno)));
+  return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be written"));
 }
 
 void Rejects::Add(const SourceDocument& document, const absl::Status& error) {
@@ -38,7 +36,8 @@ void Rejects::AddText(const std::string& message, const std::string& file_line) 
     bar_->Clear();
     context_->err() << "msactl: " << message << std::endl;
   }
-  if (file_.is_open()) file_ << file_line << '\n';
+  // At once: a later run of the session passes over this document.
+  if (file_.is_open()) file_ << file_line << '\n' << std::flush;
 }
 
 absl::Status Rejects::Close() {

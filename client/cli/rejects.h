@@ -21,8 +21,8 @@ class Rejects {
   // `bar` is cleared before a line is written. Both must outlive the rejects.
   Rejects(CommandContext* context, ProgressBar* bar) : context_(context), bar_(bar) {}
 
-  // Replaces the file. Not thread-safe.
-  absl::Status OpenFile(const std::string& path);
+  // `append`: what the file holds stays; else it is replaced. Not thread-safe.
+  absl::Status OpenFile(const std::string& path, bool append);
 
   // A document that the server or the splitter refused.
   void Add(const SourceDocument& document, const absl::Status& error);

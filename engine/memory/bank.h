@@ -29,6 +29,7 @@ struct BankInfo {
   absl::Time create_time;
   kernels::DType dtype = kernels::DType::kBF16;
   std::string model_fingerprint;
+  absl::Status problem = {};  // not ok: it cannot be used; what could not be read is as above
 };
 
 struct BankStats {

@@ -33,8 +33,9 @@ absl::Status BankInbox::PushIngest(IngestRequest& request) {
   const int64_t bytes = BytesOf(request.document);
   {
     const std::lock_guard lock(mutex_);
-    if (closed_ || refuses_ingest_) return Stopping();
-    MSA_RETURN_IF_ERROR(changes_refusal_);
+    if (refuses_ingest_) return Stopping();
+    MSA_RETURN_IF_ERROR(changes_refusal_);  // also of a bank that another has replaced
+    if (closed_) return Stopping();
     if (static_cast<int64_t>(ingests_.size()) >= max_requests_) {
       return TooMuch(absl::StrCat(ingests_.size(), " documents"), max_requests_);
     }
@@ -66,8 +67,8 @@ absl::Status BankInbox::Push(Request& request, const char* what, std::vector<Req
                              const absl::Status& refusal) {
   {
     const std::lock_guard lock(mutex_);
-    if (closed_) return Stopping();
     MSA_RETURN_IF_ERROR(refusal);
+    if (closed_) return Stopping();
     if (static_cast<int64_t>(requests->size()) >= max_requests_) {
       return TooMuch(absl::StrCat(requests->size(), " ", what), max_requests_);
     }

@@ -276,6 +276,7 @@ std::vector<BankInfo> BankRegistry::List() const {
   for (const auto& [name, state] : states_) {
     if (state.is_hidden) continue;
     infos.push_back(state.bank == nullptr ? state.info : state.bank->Info());
+    infos.back().problem = state.problem;
   }
   return infos;
 }

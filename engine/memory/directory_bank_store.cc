@@ -55,6 +55,7 @@ DirectoryBankStore::DirectoryBankStore(BankEnvironment environment, std::unique_
 
 absl::Status DirectoryBankStore::Start() {
   MSA_RETURN_IF_ERROR(directories_.Recover());
+  MSA_RETURN_IF_ERROR(backups_.Prepare());
   MSA_ASSIGN_OR_RETURN(const auto names, directories_.List());
   for (const std::string& name : names) registry_.AddAtStart(name);
   scrubber_ = std::make_unique<Scrubber>(
@@ -186,7 +187,7 @@ absl::StatusOr<BankInfo> DirectoryBankStore::Reencode(const std::string& name,
     old->RefuseChanges(kernels::Refusal(
         absl::StatusCode::kUnavailable,
         absl::StrCat("bank \"", name, "\" takes no changes while it is encoded again"),
-        "BANK_REENCODING", "", {}, absl::Seconds(10)));
+        "BANK_REENCODING", "", {}, absl::Seconds(1)));
   }
   const absl::Status status = Rebuild(name, old, monitor);
   if (!status.ok()) {

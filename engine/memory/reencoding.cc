@@ -75,9 +75,12 @@ absl::Status Reencoding::PutOne(const DocumentRow& row, const std::shared_ptr<Pa
     original.document.text = *std::move(text);
   } else if (absl::IsDataLoss(text.status())) {
     original.failure = text.status();
+    observer_->ProblemFound(to_->Info().name, text.status());
   } else {
     return text.status();
   }
+  // What was lost before has an empty text.
+  if (absl::IsDataLoss(row.failure)) original.failure = row.failure;
   page->text_bytes += row.text_bytes;
   {
     const std::lock_guard lock(page->mutex);

@@ -98,7 +98,13 @@ absl::Status Verification::CheckRow(const DocumentRow& row) {
   if (absl::IsDataLoss(text)) {
     // It may have been deleted since its row was read.
     MSA_ASSIGN_OR_RETURN(const auto now, catalog_->Find(row.number));
-    if (now) ReportCatalog(row.id, std::string(text.message()));
+    if (!now) return absl::OkStatus();
+    ReportCatalog(row.id, std::string(text.message()));
+    // It cannot be encoded again: FAILED, and no query meets it any more.
+    if (now->state == DocumentState::kActive) {
+      parts_->inbox->PushDamaged({now->number, now->segment});
+    }
+    return absl::OkStatus();
   } else if (!text.ok()) {
     return text;
   }

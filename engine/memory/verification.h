@@ -17,8 +17,8 @@ namespace msa::engine {
 
 // Reads everything that is stored of a bank and checks it, beside the bank's thread: the catalog's
 // structure, rows and texts, that the segments hold the ACTIVE documents that the catalog says, and
-// every block of every segment. The bank's thread is told of documents that are damaged in their
-// segment, and has them encoded again. Runs on one thread.
+// every block of every segment. The bank's thread is told of documents that are damaged: it has them
+// encoded again, or takes them from queries where the text is damaged. Runs on one thread.
 class Verification {
  public:
   // `catalog` is a connection of its own. Of `parts` only what belongs to any thread is used.

@@ -149,6 +149,24 @@ class BankCare(unittest.TestCase):
         filtered = self.run_json("bank", "export", BANK, "--filter", 'id = "code"')
         self.assertEqual(filtered, [CODE])
 
+    def test_an_ingest_stream_goes_on_with_the_bank_that_was_encoded_again(self):
+        self.make_bank("streamed", CODE)
+        may_go_on = threading.Event()
+
+        def documents():
+            yield Document("early", "The colour of Kowido is yellow.")
+            may_go_on.wait(120)
+            yield Document("late", "The colour of Kowido is green.")
+
+        with self.server.client() as client:
+            results = client.ingest("streamed", documents())
+            self.assertFalse(next(results).HasField("error"))
+            self.run_tool("bank", "reencode", "streamed")
+            may_go_on.set()
+            late = next(results)
+            self.assertFalse(late.HasField("error"), late)
+        self.assertEqual(sorted(row["id"] for row in self.run_json("bank", "export", "streamed")), ["code", "early", "late"])
+
     def test_encoding_again_for_the_same_model_changes_no_answer(self):
         self.make_bank("again", CODE, {"id": "other", "text": "The colour of Kowido is yellow."})
         before = self.retrieval("again")

@@ -1,4 +1,4 @@
-"""msactl against the real server: what goes to stdout and stderr, and the exit codes."""
+"""msactl against the real server: what goes to stdout and stderr, and the exit codes; wrong use of the Python client."""
 import json
 import os
 import signal
@@ -7,6 +7,7 @@ import time
 import unittest
 
 from server_program import MSACTL, SAMPLES, ServerProgram, TemporaryFolder, msactl
+from msa_client import Document
 
 BANK = "cli"
 CODE = {"id": "code", "text": "The code of the gleaming pioneer is 319938.", "metadata": {"lang": "en", "page": 3}}
@@ -147,6 +148,52 @@ class Msactl(unittest.TestCase):
                                 stdin="not json\n" + lines({"id": "unread", "text": "Text."}))[0]
         self.assertEqual(stopped["documents"], 1)
 
+    def test_rejects_never_replace_an_input(self):
+        folder = self.folder / "inputs"
+        folder.mkdir()
+        path = folder / "rows.jsonl"
+        path.write_text("not json\n")
+        for source in (path, folder):
+            self.run_tool("ingest", "-b", BANK, "--rejects", str(path), str(source), code=2)
+            self.assertIn("is also an input", self.stderr)
+        with path.open() as stdin:
+            done = subprocess.run([str(MSACTL), "ingest", "-b", BANK, "--rejects", str(path), "-"], stdin=stdin,
+                                  capture_output=True, env={**os.environ, "MSA_SERVER": self.server.address})
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(path.read_text(), "not json\n")
+
+    def test_a_session_is_that_of_its_name_and_input(self):
+        self.run_tool("bank", "create", "sessions")
+        self.run_tool("ingest", "-b", "sessions", "-", stdin=lines(CODE))
+        rejects = self.folder / "session-rejects.jsonl"
+        for name in ("first.jsonl", "second.jsonl"):
+            path = self.folder / name
+            rows = [{"id": f"{name}-{i}", "text": f"Text number {i}."} for i in range(5)]
+            path.write_text(lines(*rows, {**CODE, "text": f"Other text in {name}."}))
+
+            def ingest(code: int) -> dict:
+                return self.run_json("ingest", "-b", "sessions", "--session", "s", "--rejects", str(rejects),
+                                     str(path), code=code)[0]
+            first, again = ingest(code=3), ingest(code=0)
+            self.assertEqual((first["stored"], first["rejected"], first["passed_over"]), (5, 1, 0))
+            self.assertEqual((again["documents"], again["passed_over"]), (0, 6))
+        self.assertEqual([json.loads(line)["text"] for line in rejects.read_text().splitlines()],
+                         ["Other text in first.jsonl.", "Other text in second.jsonl."])
+        self.run_tool("ingest", "-b", "sessions", "--session", "s" * 112, str(path), code=2)
+
+    def test_an_export_that_fails_leaves_the_file_as_it_was(self):
+        path = self.folder / "export.jsonl"
+        self.run_tool("bank", "export", BANK, "-o", str(path))
+        before = path.read_text()
+        self.assertIn(CODE["text"], before)
+        self.run_tool("bank", "export", "nobody", "-o", str(path), code=1)
+        self.assertEqual(path.read_text(), before)
+        self.assertEqual([other.name for other in self.folder.glob("export.*")], ["export.jsonl"])
+        for command in (("bank", "export", BANK, "-o"), ("ingest", "-b", BANK, "-", "--rejects")):
+            self.run_tool(*command, str(self.folder / "absent/file"), code=1)
+            self.assertIn("absent/file", self.stderr)
+            self.assertIn("No such file or directory", self.stderr)
+
     def test_folders_of_text_files_are_split_at_paragraphs(self):
         folder = self.folder / "notes"
         (folder / "deep").mkdir(parents=True)
@@ -216,6 +263,30 @@ class Msactl(unittest.TestCase):
         self.run_tool("ask", QUESTION, code=2)
         self.run_tool("--server", "127.0.0.1:1", "bank", "list", code=4)
         self.assertEqual(len(self.stderr.splitlines()), 1)
+
+    def test_wrong_use_of_the_python_client_is_an_exception_that_says_so(self):
+        with self.server.client() as client:
+            client.create_bank("python")
+            list(client.ingest("python", [Document("a", "Text."), Document("b", "Text.")]))
+            for wrong in (lambda: client.delete_documents("python", "ab"),
+                          lambda: client.retrieve("python", QUESTION, document_ids="ab"),
+                          lambda: client.answer("python", QUESTION, document_ids="ab"),
+                          lambda: client.answer("python", QUESTION, stop="ab")):
+                with self.assertRaisesRegex(TypeError, "is the string 'ab'; give a list of strings"):
+                    wrong()
+            with self.assertRaisesRegex(ValueError, "mode is 'foo'; allowed: insert, upsert, update-only"):
+                list(client.ingest("python", [], mode="foo"))
+            broken = OSError("the disk is gone")
+
+            def documents():
+                yield Document("c", "Text.")
+                raise broken
+            results = client.ingest("python", documents())
+            self.assertEqual(next(results).document_id, "c")
+            with self.assertRaises(OSError) as raised:
+                next(results)
+            self.assertIs(raised.exception, broken)
+            self.assertEqual(client.bank_stats("python").documents, 3)
 
 
 if __name__ == "__main__":

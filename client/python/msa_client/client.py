@@ -41,6 +41,13 @@ def _metadata(values: dict[str, str | float | bool]) -> dict[str, document_pb2.M
     return {key: _metadata_value(value) for key, value in values.items()}
 
 
+def _refuse_strings(**lists: Iterable[str] | None) -> None:
+    """A string where a list belongs would count as the list of its letters."""
+    for name, values in lists.items():
+        if isinstance(values, (str, bytes)):
+            raise TypeError(f"{name} is the string {values!r}; give a list of strings")
+
+
 def _acknowledge_at(wait_until_active: bool) -> int:
     return document_pb2.ACKNOWLEDGE_AT_ACTIVE if wait_until_active else document_pb2.ACKNOWLEDGE_AT_ACCEPTED
 
@@ -124,20 +131,28 @@ class Client:
         the server takes them. Nothing is sent before the first result is asked for.
 
         mode: "insert" (the default), "upsert" (also by upsert=True) or "update-only". session: a name, at most 128 bytes; a
-        later ingest of the same documents with it passes over those that have had their result, until the server restarts."""
-        start = memory_service_pb2.IngestStart(
-            bank=bank, mode=INGEST_MODES[mode or ("upsert" if upsert else "insert")],
-            acknowledge_at=_acknowledge_at(wait_until_active), session_id=session)
+        later ingest of the same documents with it passes over those that have had their result, until the server restarts.
+
+        An exception of `documents` is raised here when the documents before it have had their results."""
+        mode = mode or ("upsert" if upsert else "insert")
+        if mode not in INGEST_MODES:
+            raise ValueError(f"mode is {mode!r}; allowed: {', '.join(INGEST_MODES)}")
+        start = memory_service_pb2.IngestStart(bank=bank, mode=INGEST_MODES[mode],
+                                               acknowledge_at=_acknowledge_at(wait_until_active), session_id=session)
         resume_after: queue.SimpleQueue[int] = queue.SimpleQueue()  # once the server has said that it started
+        failures: list[Exception] = []  # of `documents`, on the thread that sends
 
         def requests():
             yield memory_service_pb2.IngestDocumentsRequest(start=start)
             done = resume_after.get() if session else 0
-            for sequence, document in enumerate(documents, 1):
-                if sequence > done:
-                    yield memory_service_pb2.IngestDocumentsRequest(document=memory_service_pb2.IngestDocument(
-                        sequence=sequence, document_id=document.id, text=document.text,
-                        metadata=_metadata(document.metadata)))
+            try:
+                for sequence, document in enumerate(documents, 1):
+                    if sequence > done:
+                        yield memory_service_pb2.IngestDocumentsRequest(document=memory_service_pb2.IngestDocument(
+                            sequence=sequence, document_id=document.id, text=document.text,
+                            metadata=_metadata(document.metadata)))
+            except Exception as failure:
+                failures.append(failure)
         try:
             for response in self._memory.IngestDocuments(requests(), timeout=self.timeout):
                 if response.HasField("started"):
@@ -148,6 +163,8 @@ class Client:
             raise ServerError.from_rpc(error) from None
         finally:
             resume_after.put(0)  # frees the thread that sends, where the server never started
+        if failures:
+            raise failures[0]
 
     def get_document(self, bank: str, document_id: str, with_text: bool = True) -> document_pb2.Document:
         request = memory_service_pb2.GetDocumentRequest(bank=bank, document_id=document_id, with_text=with_text)
@@ -188,6 +205,7 @@ class Client:
     def delete_documents(self, bank: str, document_ids: Iterable[str] = (),
                          filter: str = "") -> memory_service_pb2.DeleteDocumentsResponse:
         """Those with these ids, or all that match."""
+        _refuse_strings(document_ids=document_ids)
         request = memory_service_pb2.DeleteDocumentsRequest(bank=bank, document_ids=document_ids, filter=filter)
         return self._call(self._memory.DeleteDocuments, request)
 
@@ -222,6 +240,7 @@ class Client:
     # ---- queries
     def ask(self, bank: str, question: str, **options) -> Iterator[query_service_pb2.GenerateResponse]:
         """The events of an answer as they come. options: fields of GenerateRequest."""
+        _refuse_strings(document_ids=options.get("document_ids"), stop=options.get("stop"))
         request = query_service_pb2.GenerateRequest(bank=bank, question=question, **options)
         try:
             yield from self._query.Generate(request, timeout=self.timeout)
@@ -236,6 +255,7 @@ class Client:
 
     def retrieve(self, bank: str, question: str, **options) -> query_service_pb2.RetrieveResponse:
         """The documents that the model's layers select. options: fields of RetrieveRequest."""
+        _refuse_strings(document_ids=options.get("document_ids"))
         request = query_service_pb2.RetrieveRequest(bank=bank, question=question, **options)
         return self._call(self._query.Retrieve, request)
 

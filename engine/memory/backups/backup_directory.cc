@@ -10,6 +10,7 @@
 #include "engine/memory/files/checksum.h"
 #include "engine/memory/files/durable_directories.h"
 #include "engine/memory/segments/segment_reader.h"
+#include "kernels/core/error_detail.h"
 #include "kernels/core/refusal.h"
 #include "kernels/core/status_macros.h"
 
@@ -123,6 +124,35 @@ absl::StatusOr<BackupInfo> BackupDirectory::Write(const std::string& name,
   return info;
 }
 
+absl::Status BackupDirectory::Prepare() const {
+  if (directory_.empty()) return absl::OkStatus();
+  const absl::Status status = MakeDirectoriesDurably(files(), directory_);
+  return status.ok() ? status : kernels::Prefixed(status, "the directory for backups");
+}
+
+absl::StatusOr<BackupDirectory::LivingDocuments> BackupDirectory::CheckDocuments(
+    const CatalogReader& catalog, Progress* progress) const {
+  LivingDocuments living;
+  absl::Status damage;
+  const auto read = catalog.ForEachDocument(
+      /*first=*/0, /*limit=*/0,
+      [&](const DocumentRow& row) -> absl::Status {
+        if (row.state == DocumentState::kDeleted) return absl::OkStatus();
+        if (row.state == DocumentState::kActive) living[row.number] = row.segment;
+        MSA_RETURN_IF_ERROR(catalog.TextOf(row).status());
+        return progress->Add(0);
+      },
+      [&](uint32_t, const absl::Status& found) { damage.Update(found); });
+  damage.Update(read.status());
+  if (damage.ok()) return living;
+  if (!absl::IsDataLoss(damage)) return damage;
+  kernels::ErrorDetail detail = kernels::DetailOf(damage);
+  return kernels::WithDetail(
+      absl::DataLossError(absl::StrCat(
+          damage.message(), "; a backup would keep the damage: ingest or delete the document")),
+      detail);
+}
+
 absl::StatusOr<BackupManifest> BackupDirectory::WriteFiles(
     const std::string& temporary, const CatalogReader& catalog,
     const std::shared_ptr<SegmentFiles>& segments, absl::Time now, JobMonitor* monitor) const {
@@ -134,6 +164,8 @@ absl::StatusOr<BackupManifest> BackupDirectory::WriteFiles(
   BackupManifest manifest;
   MemoryGeometry geometry;
   std::vector<SegmentRow> rows;
+  LivingDocuments living;
+  Progress progress{monitor};
   {
     MSA_ASSIGN_OR_RETURN(const auto opened, Catalog::Open(*vfs_, copy));
     const CatalogSettings& settings = opened->settings();
@@ -148,10 +180,10 @@ absl::StatusOr<BackupManifest> BackupDirectory::WriteFiles(
                      .dtype = geometry.dtype};
     MSA_ASSIGN_OR_RETURN(manifest.info.num_documents, opened->CountDocuments());
     MSA_ASSIGN_OR_RETURN(rows, opened->Segments());
+    MSA_ASSIGN_OR_RETURN(living, CheckDocuments(*opened, &progress));
   }
   MSA_ASSIGN_OR_RETURN(const auto catalog_file, files()->OpenForUpdate(copy));
   MSA_RETURN_IF_ERROR(catalog_file->Sync());
-  Progress progress{monitor};
   for (const SegmentRow& row : rows) progress.total += row.file_bytes;
   MSA_ASSIGN_OR_RETURN(manifest.files.emplace_back(),
                        CopyFile(copy, /*to=*/"", Catalog::kFileName, &progress));
@@ -165,9 +197,15 @@ absl::StatusOr<BackupManifest> BackupDirectory::WriteFiles(
         CopyFile(segments->PathOf(row.id), copies->PathOf(row.id), name, &progress));
     MSA_ASSIGN_OR_RETURN(const auto reader, SegmentReader::Open(copies, row.id, geometry));
     MSA_RETURN_IF_ERROR(reader->VerifyBlocks(
-        [&](size_t, const std::string& why) -> absl::Status {
+        [&](size_t document, const std::string& why) -> absl::Status {
+          const uint32_t number = reader->documents()[document].number;
+          const auto found = living.find(number);
+          const bool is_needed = found != living.end() && found->second == row.id;
+          if (!is_needed) return absl::OkStatus();  // deleted, or encoded again since
           return kernels::Refusal(absl::StatusCode::kDataLoss,
-                                  absl::StrCat(name, ": ", why, "; verify the bank first"),
+                                  absl::StrCat(name, ", document ", number, ": ", why,
+                                               "; verify the bank, and back it up when the "
+                                               "document has been encoded again"),
                                   "SEGMENT_DAMAGED");
         },
         [&](int64_t) { return progress.Add(0); }));

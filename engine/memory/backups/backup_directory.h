@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -26,8 +27,11 @@ class BackupDirectory {
   BackupDirectory(std::string directory, const CatalogVfs* vfs)
       : directory_(std::move(directory)), vfs_(vfs) {}
 
-  // Copies a bank while it changes. `catalog` is a connection of its own. Every block of every
-  // segment is checked on the way: DATA_LOSS names what is damaged.
+  // Makes the directory where it is missing, so that a wrong one is found at the start.
+  absl::Status Prepare() const;
+
+  // Copies a bank while it changes. `catalog` is a connection of its own. Every row and text, and
+  // every block of the ACTIVE documents is checked on the way: DATA_LOSS names what is damaged.
   absl::StatusOr<BackupInfo> Write(const std::string& name, const CatalogReader& catalog,
                                    const std::shared_ptr<SegmentFiles>& segments, absl::Time now,
                                    JobMonitor* monitor) const;
@@ -42,11 +46,14 @@ class BackupDirectory {
 
  private:
   struct Progress;
+  using LivingDocuments = absl::flat_hash_map<uint32_t, uint64_t>;  // number to segment
   class NameInWork;
 
   FileSystem* files() const { return vfs_->file_system(); }
   absl::Status CheckName(const std::string& name) const;
   std::string PathOf(const std::string& name) const;
+  absl::StatusOr<LivingDocuments> CheckDocuments(const CatalogReader& catalog,
+                                                 Progress* progress) const;
   absl::StatusOr<BackupManifest> WriteFiles(const std::string& temporary,
                                             const CatalogReader& catalog,
                                             const std::shared_ptr<SegmentFiles>& segments,

@@ -1,5 +1,7 @@
 // msactl on a server with the in-memory engine: changing, exporting, checking and keeping banks.
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -133,9 +135,30 @@ TEST_F(BankCareTest, AnExportMayBeFilteredAndGoToAFile) {
   text << file.rdbuf();
   EXPECT_EQ(text.str(),
             "{\"id\":\"one\",\"text\":\"text\"}\n{\"id\":\"three\",\"text\":\"text\"}\n");
-  EXPECT_EQ(Tool({"bank", "export", "b", "-o", "/nonexistent/x"}).code, kExitFailed);
+  const Outcome no_folder = Tool({"bank", "export", "b", "-o", "/nonexistent/x"});
+  EXPECT_EQ(no_folder.code, kExitFailed);
+  EXPECT_THAT(no_folder.err, HasSubstr("/nonexistent/x.part: cannot be written: No such file"));
   EXPECT_THAT(Tool({"bank", "export", "b", "--filter", "id = x"}).err, HasSubstr("INVALID_FILTER"));
   EXPECT_EQ(Tool({"bank", "export", "absent"}).code, kExitFailed);
+}
+
+TEST_F(BankCareTest, AnExportThatFailsLeavesItsFileAsItWas) {
+  Put("one", "text");
+  const std::string path = testing::TempDir() + "/kept.jsonl";
+  std::ofstream(path) << "before";
+  const auto content = [&path] {
+    std::ifstream file(path);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  EXPECT_EQ(Tool({"bank", "export", "absent", "-o", path}).code, kExitFailed);
+  EXPECT_EQ(content(), "before");
+  EXPECT_FALSE(std::filesystem::exists(path + ".part"));
+  EXPECT_EQ(Tool({"bank", "export", "b", "-o", path}).code, kExitOk);
+  EXPECT_EQ(content(), "{\"id\":\"one\",\"text\":\"text\"}\n");
+  EXPECT_FALSE(std::filesystem::exists(path + ".part"));
+  EXPECT_EQ(Tool({"bank", "export", "b", "-o", "-"}).out, content());
+  EXPECT_EQ(Tool({"bank", "export", "b", "-o", "/dev/null"}).code, kExitOk);
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
 }
 
 TEST_F(BankCareTest, VerifyIsExitCode1WithDamages) {
@@ -178,6 +201,15 @@ TEST_F(BankCareTest, BanksAreBackedUpRestoredUnderAnotherNameAndBackupsDeleted) 
   EXPECT_EQ(Tool({"bank", "backup", "absent"}).code, kExitFailed);
 }
 
+TEST_F(BankCareTest, DatedBackupsOfLongNamesHaveRoomForTheDate) {
+  const std::string name(60, 'n');
+  EXPECT_EQ(Tool({"bank", "create", name}).code, kExitOk);
+  const Outcome dated = Tool({"bank", "backup", name});
+  EXPECT_EQ(dated.code, kExitOk) << dated.err;
+  EXPECT_THAT(dated.out, StartsWith(std::string(48, 'n') + "-20"));
+  EXPECT_EQ(dated.out.size(), 65U);  // with the line break
+}
+
 TEST_F(BankCareTest, CompactAndReencodePrintWhatBecameOfTheBank) {
   EXPECT_EQ(Lines({"bank", "compact", "b"})[0]["dropped_documents"], 5);
   EXPECT_THAT(Tool({"bank", "compact", "b"}).err, HasSubstr("Dropped 5 documents, 4.0 KiB"));
@@ -210,6 +242,33 @@ TEST_F(BankCareTest, ASessionPassesOverWhatAnEarlierRunGotDone) {
               HasSubstr("10 passed over"));
   EXPECT_THAT(bank().accepted_ids(),
               ElementsAre("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10"));
+}
+
+TEST_F(BankCareTest, ASessionIsThatOfItsNameAndItsFilesAndContinuesItsRejects) {
+  const std::string path = testing::TempDir() + "/session.jsonl";
+  const std::string rejects = testing::TempDir() + "/session-rejects.jsonl";
+  std::filesystem::remove(rejects);
+  const auto run = [&](const std::string& name, ExitCode code) {
+    return Lines({"ingest", "-b", "b", "--session", name, "--rejects", rejects, path}, "", code)[0];
+  };
+  const auto rejected_texts = [&rejects] {
+    std::vector<std::string> texts;
+    std::ifstream file(rejects);
+    for (std::string line; std::getline(file, line);)
+      texts.push_back(Json::parse(line)["text"].get<std::string>());
+    return texts;
+  };
+  const std::string longest(111, 's');
+  Put("old", "text");
+  std::ofstream(path) << "{\"id\":\"a\",\"text\":\"x\"}\n{\"id\":\"old\",\"text\":\"1\"}\n";
+  EXPECT_EQ(run(longest, kExitPartial)["stored"], 1);
+  EXPECT_EQ(run(longest, kExitOk)["passed_over"], 2);
+  EXPECT_THAT(rejected_texts(), ElementsAre("1"));
+  std::ofstream(path) << "{\"id\":\"b\",\"text\":\"x\"}\n{\"id\":\"old\",\"text\":\"2\"}\n\n";
+  const Json other = run(longest, kExitPartial);
+  EXPECT_EQ(other["stored"], 1);
+  EXPECT_EQ(other["passed_over"], 0);
+  EXPECT_THAT(rejected_texts(), ElementsAre("1", "2"));
 }
 
 TEST_F(BankCareTest, LongDocumentsGoInParts) {

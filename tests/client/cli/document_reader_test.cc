@@ -1,5 +1,6 @@
 #include "client/cli/document_reader.h"
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -123,6 +124,30 @@ TEST_F(DocumentReaderTest, MissingPathsAndEmptyFoldersAreErrorsAtOnce) {
               ElementsAre("open: " + folder_ + "/none: no such file or folder"));
   EXPECT_THAT(ReadAll({folder_}),
               ElementsAre(HasSubstr("holds no documents; allowed: .jsonl, .txt and .md files")));
+}
+
+TEST_F(DocumentReaderTest, TheFingerprintIsThatOfPathsSizesAndTimes) {
+  const std::string path = Write("a.jsonl", "x\n");
+  const std::string other = Write("b.jsonl", "x\n");
+  const auto fingerprint = [](const std::vector<std::string>& paths) {
+    std::istringstream standard_input;
+    return (*DocumentReader::Open(paths, &standard_input))->Fingerprint();
+  };
+  const std::string first = fingerprint({path});
+  EXPECT_EQ(first.size(), DocumentReader::kFingerprintBytes);
+  EXPECT_EQ(fingerprint({path}), first);
+  EXPECT_EQ(fingerprint({"-", path}), first);
+  EXPECT_EQ(fingerprint({"-"}), "");
+  EXPECT_NE(fingerprint({other}), first);
+  EXPECT_NE(fingerprint({path, other}), fingerprint({other, path}));
+  EXPECT_EQ(fingerprint({folder_}), fingerprint({path, other}));
+  fs::last_write_time(path, fs::last_write_time(path) + std::chrono::seconds(1));
+  const std::string touched = fingerprint({path});
+  EXPECT_NE(touched, first);
+  const auto time = fs::last_write_time(path);
+  Write("a.jsonl", "xy\n");
+  fs::last_write_time(path, time);
+  EXPECT_NE(fingerprint({path}), touched);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "client/cli/msactl.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -97,6 +98,41 @@ TEST(Msactl, UnreadableInputIsNamed) {
   const Outcome outcome = RunTool({"ingest", "/nonexistent/d.jsonl", "-b", "x", kNoServer});
   EXPECT_EQ(outcome.code, kExitFailed);
   EXPECT_EQ(outcome.err, "msactl: NOT_FOUND: /nonexistent/d.jsonl: no such file or folder\n");
+}
+
+TEST(Msactl, RejectsThatAreAlsoAnInputAreWrongUsage) {
+  const std::filesystem::path folder = testing::TempDir() + "/rejects_as_input";
+  std::filesystem::create_directories(folder / "deep");
+  const std::string path = folder / "deep/rows.jsonl";
+  std::ofstream(path) << "not json\n";
+  const std::string other_name = folder / "deep/../deep/rows.jsonl";
+  for (const std::string& input : {path, other_name, folder.string()}) {
+    for (const char* option : {"--dry-run", "--session=s"}) {
+      const Outcome outcome =
+          RunTool({"ingest", input, "-b", "x", kNoServer, "--rejects", path, option});
+      EXPECT_EQ(outcome.code, kExitUsage);
+      EXPECT_EQ(outcome.err, "msactl: --rejects: " + path +
+                                 " is also an input; name another file, or rename this one "
+                                 "first\n");
+    }
+  }
+  EXPECT_EQ(std::filesystem::file_size(path), 9U);
+}
+
+TEST(Msactl, RejectsInAFolderThatIsMissingNameTheCause) {
+  const Outcome outcome =
+      RunTool({"ingest", "-", "-b", "x", kNoServer, "--rejects", "/nonexistent/x"});
+  EXPECT_EQ(outcome.code, kExitFailed);
+  EXPECT_THAT(outcome.err, HasSubstr("/nonexistent/x: cannot be written: No such file"));
+}
+
+TEST(Msactl, SessionNamesLeaveRoomForTheFingerprint) {
+  const Outcome outcome =
+      RunTool({"ingest", "-", "-b", "x", kNoServer, "--session", std::string(112, 's')});
+  EXPECT_EQ(outcome.code, kExitUsage);
+  EXPECT_THAT(outcome.err, HasSubstr("--session: is 112 bytes long; allowed: at most 111\n"));
+  EXPECT_EQ(RunTool({"ingest", "-", "-b", "x", kNoServer, "--session", std::string(111, 's')}).code,
+            kExitUnavailable);
 }
 
 TEST(Msactl, PromptLoopAnswersEveryLineAndReportsFailures) {

@@ -262,6 +262,31 @@ TEST_F(BackupTest, DamageIsNotBackedUp) {
   EXPECT_THAT(FilesIn(options_.backup_dir), IsEmpty());
 }
 
+TEST_F(BackupTest, ADamagedTextIsNotBackedUpBeforeItsDocumentIsThereAgain) {
+  IngestSome(2);
+  bank_.reset();
+  CloseStore();
+  ExecuteSql("UPDATE texts SET text = 'other' WHERE number = 1");
+  Reopen();
+  const absl::Status status = Backup("b").status();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("document 1"));
+  EXPECT_THAT(FilesIn(options_.backup_dir), IsEmpty());
+  const std::string id = bank_->List("", 1, false, nullptr)->documents.front().id;
+  ASSERT_TRUE(Ingest(*bank_, id, "a new text", IngestMode::kUpsert).status.ok());
+  EXPECT_TRUE(Backup("b").ok());
+}
+
+TEST_F(BackupTest, DamageOfDocumentsThatAreGoneIsNoObstacle) {
+  IngestSome(1);
+  const std::string path = SegmentDirectory() + "/" + FilesIn(SegmentDirectory()).front();
+  FlipBit(path, size_t{384 + 64} * 8);  // the first router key
+  Reopen();  // the document is encoded again, and the damaged file is still there
+  ASSERT_TRUE(Settles(*bank_));
+  EXPECT_TRUE(Backup("b").ok());
+  EXPECT_TRUE(Restore("b", "c").ok());
+}
+
 // A failure of any operation: there is a whole backup or none, and a whole bank or none.
 TEST_F(BackupTest, AFailureAtAnyOperationLeavesAllOrNothing) {
   IngestSome(4);

@@ -1,5 +1,6 @@
 #include "tests/engine/memory/bank_fixture.h"
 
+#include <sqlite3.h>
 #include <stdlib.h>
 
 #include <chrono>
@@ -147,6 +148,14 @@ void BankTest::OpenStore(FileSystem* files) {
   auto store = BankStore::Open(options_, encoder_.get(), files, SystemClock(), &observer_);
   ASSERT_TRUE(store.ok()) << store.status();
   store_ = *std::move(store);
+}
+
+void BankTest::ExecuteSql(const std::string& sql) {
+  sqlite3* database = nullptr;
+  sqlite3_open((BankDirectory() + "/catalog.sqlite").c_str(), &database);
+  ASSERT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
+      << sqlite3_errmsg(database);
+  sqlite3_close(database);
 }
 
 void BankTest::CloseStore() {

@@ -81,6 +81,7 @@ class BankTest : public ::testing::Test {
   void CloseStore();
   void Reopen();
   void MakeBank(const BankSettings& settings = {});
+  void ExecuteSql(const std::string& sql);  // on the catalog, while the store is closed
 
   std::string BankDirectory() const { return options_.data_dir + "/banks/a"; }
   std::string SegmentDirectory() const { return BankDirectory() + "/segments"; }

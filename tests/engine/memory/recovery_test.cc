@@ -1,5 +1,3 @@
-#include <sqlite3.h>
-
 #include <atomic>
 
 #include "absl/strings/match.h"
@@ -25,13 +23,6 @@ class RecoveryTest : public BankTest {
   }
   std::string FirstSegment() const {
     return SegmentDirectory() + "/" + FilesIn(SegmentDirectory()).front();
-  }
-  void Execute(const std::string& sql) {
-    sqlite3* database = nullptr;
-    sqlite3_open((BankDirectory() + "/catalog.sqlite").c_str(), &database);
-    ASSERT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
-        << sqlite3_errmsg(database);
-    sqlite3_close(database);
   }
 };
 
@@ -121,7 +112,7 @@ TEST_F(RecoveryTest, DamagedTextFailsItsDocumentAlone) {
   IngestSome(2);
   CloseStore();
   ASSERT_TRUE(PosixFileSystem()->Remove(FirstSegment()).ok());
-  Execute("UPDATE texts SET text = 'other' WHERE number = 1");
+  ExecuteSql("UPDATE texts SET text = 'other' WHERE number = 1");
   Reopen();
   ASSERT_TRUE(Settles(*bank_));
   const auto info = bank_->Get("d0", false);
@@ -134,7 +125,7 @@ TEST_F(RecoveryTest, ADamagedTextComesBackWithItsDocument) {
   MakeBank();
   IngestSome(2);
   CloseStore();
-  Execute("UPDATE texts SET text = 'other' WHERE number = 1");
+  ExecuteSql("UPDATE texts SET text = 'other' WHERE number = 1");
   Reopen();
   EXPECT_TRUE(absl::IsDataLoss(bank_->Get("d0", true).status()));
   const IngestResult again = Ingest(*bank_, "d0", "text 0");
@@ -149,7 +140,7 @@ TEST_F(RecoveryTest, DamagedRowIsReportedAndNotServed) {
   MakeBank();
   IngestSome(3);
   CloseStore();
-  Execute("UPDATE documents SET tokens = 99 WHERE number = 2");
+  ExecuteSql("UPDATE documents SET tokens = 99 WHERE number = 2");
   Reopen();
   EXPECT_THAT(observer_.problems(), Contains(HasSubstr("document 2")));
   EXPECT_THAT(VisibleNumbers(*bank_, *bank_->Pin()), ElementsAre(1, 3));
@@ -162,7 +153,7 @@ TEST_F(RecoveryTest, ADamagedRowGoesWithADelete) {
   MakeBank();
   IngestSome(3);
   CloseStore();
-  Execute("UPDATE documents SET tokens = 99 WHERE number = 2");
+  ExecuteSql("UPDATE documents SET tokens = 99 WHERE number = 2");
   Reopen();
   const auto deleted = Delete(*bank_, {"d1"});
   EXPECT_TRUE(deleted.status.ok()) << deleted.status;
@@ -182,7 +173,7 @@ TEST_F(RecoveryTest, AnIdThatIsNoTextAnyMoreIsReported) {
   MakeBank();
   IngestSome(3);
   CloseStore();
-  Execute("UPDATE documents SET id = CAST(id AS BLOB) WHERE number = 2");
+  ExecuteSql("UPDATE documents SET id = CAST(id AS BLOB) WHERE number = 2");
   Reopen();
   EXPECT_THAT(observer_.problems(), Contains(HasSubstr("document 2")));
   EXPECT_THAT(VisibleNumbers(*bank_, *bank_->Pin()), ElementsAre(1, 3));
@@ -192,7 +183,7 @@ TEST_F(RecoveryTest, SegmentOfAnUnknownVersionIsRefusedByName) {
   MakeBank();
   IngestSome(1);
   CloseStore();
-  Execute("UPDATE segments SET format_version = 7");
+  ExecuteSql("UPDATE segments SET format_version = 7");
   OpenStore();
   const auto status = store_->Get("a").status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;

@@ -158,6 +158,25 @@ TEST_F(ReencodingTest, WhatTheModelCannotEncodeIsFailedAndKeptWithItsText) {
   EXPECT_EQ(bank_->Stats().num_documents, 18);
 }
 
+TEST_F(ReencodingTest, ADamagedTextIsFailedHoweverOften) {
+  ASSERT_TRUE(Ingest(*bank_, "d0", "text 0").status.ok());
+  ASSERT_TRUE(Ingest(*bank_, "d1", "text 1").status.ok());
+  bank_.reset();
+  CloseStore();
+  ExecuteSql("UPDATE texts SET text = 'other' WHERE number = 1");
+  OpenStore();
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(store_->Reencode("a", &monitor_).ok());
+    const auto info = store_->Get("a").value()->Get("d0", false);
+    EXPECT_EQ(info->state, DocumentState::kFailed);
+    EXPECT_TRUE(absl::IsDataLoss(info->failure)) << info->failure;
+  }
+  EXPECT_THAT(observer_.problems(), ::testing::Contains(::testing::HasSubstr("(\"d0\")")));
+  const auto bank = store_->Get("a").value();
+  EXPECT_TRUE(Ingest(*bank, "d0", "text 0").status.ok());
+  EXPECT_EQ(bank->Get("d0", true)->text, "text 0");
+}
+
 TEST_F(ReencodingTest, ACancelledJobLeavesTheBankAsItWas) {
   Fill();
   const auto documents = Documents();

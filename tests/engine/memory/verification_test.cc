@@ -122,6 +122,12 @@ TEST_F(VerificationTest, DamagedTextsAreNamed) {
   Verify();
   EXPECT_THAT(DamagedIds(), ElementsAre("d1"));
   EXPECT_EQ(damages_[0].file, "catalog.sqlite");
+  ASSERT_TRUE(Eventually([&] { return bank_->Stats().num_failed == 1; }));
+  EXPECT_THAT(VisibleNumbers(*bank_, *bank_->Pin()), ElementsAre(1, 3)) << "no query meets it";
+  EXPECT_TRUE(Ingest(*bank_, "d1", "text 1").status.ok());
+  EXPECT_EQ(bank_->Stats().num_failed, 0);
+  Verify();
+  EXPECT_THAT(damages_, IsEmpty());
 }
 
 TEST_F(VerificationTest, FindsNothingWrongWhileTheBankChanges) {
