@@ -79,6 +79,7 @@ void AddSamplingOptions(CLI::App* ask, v1::GenerateRequest* request) {
   ask->add_option_function<uint64_t>(
          "--seed", [=](const uint64_t& v) { request->mutable_sampling()->set_seed(v); },
          "the same seed and question give the same answer (default 0)")
+      ->check(AtLeast(0))
       ->group(group);
   ask->add_flag_callback(
          "--no-constrain", [=] { request->set_constrain_citations(false); },

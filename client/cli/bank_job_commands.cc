@@ -126,6 +126,11 @@ ExitCode ReencodeBank(CommandContext* context) {
   progress.Clear();
   if (!bank.ok()) return context->Report(bank.status());
   PrintBank(*bank, context);
+  const auto stats = context->client().GetBankStats(context->options.bank);
+  if (stats.ok() && stats->failed_documents() > 0) {
+    context->Remark(absl::StrCat(FormatNoun(stats->failed_documents(), "document", "documents"),
+                                 " could not be encoded: doc list shows them as failed."));
+  }
   return kExitOk;
 }
 

@@ -47,8 +47,9 @@ void AddIngestCommand(CLI::App* app, CommandContext* context) {
       ->check(AtLeast(1))
       ->type_name("TOKENS");
   ingest
-      ->add_option("--on-error", options->stop_on_error,
-                   "after a document that is refused: go on, or read no more")
+      ->add_option(
+          "--on-error", options->stop_on_error,
+          "after a document that is refused: go on, or read no more; what was sent is finished")
       ->transform(OneOf({{"skip", 0}, {"stop", 1}}))
       ->type_name("skip|stop")
       ->default_str("skip");

@@ -50,7 +50,7 @@ absl::StatusOr<std::unique_ptr<BankStore>> BankStore::Open(const BankStoreOption
   environment.observer = observer == nullptr ? no_observer : observer;
   environment.vfs = std::make_shared<CatalogVfs>(files, options.data_dir);
   environment.router_key_budget =
-      std::make_shared<Budget>("router key budget of the server", "bytes",
+      std::make_shared<Budget>("router key budget of the server (--router-key-bytes)", "bytes",
                                "ROUTER_KEY_BUDGET_EXCEEDED", options.router_key_budget_bytes);
   auto store = std::make_unique<DirectoryBankStore>(std::move(environment), *std::move(lock));
   MSA_RETURN_IF_ERROR(store->Start());
