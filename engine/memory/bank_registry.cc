@@ -33,7 +33,8 @@ absl::Status CheckModel(const CatalogSettings& bank, const MemoryGeometry& serve
   return kernels::Refusal(
       absl::StatusCode::kFailedPrecondition,
       absl::StrCat("bank \"", bank.name, "\" belongs to ", Describe(own), "; this server runs ",
-                   Describe(server), ". Encode it again (msactl bank reencode) to use it here"),
+                   Describe(server),
+                   ". Encode it again (ReencodeBank, msactl bank reencode) to use it here"),
       "MODEL_MISMATCH", "bank",
       {{"bank_model", own.model_fingerprint},
        {"server_model", server.model_fingerprint},
