@@ -19,6 +19,7 @@ namespace {
 constexpr int64_t kMaxSessionIdBytes = 128;
 constexpr absl::Duration kShortestHold = absl::Milliseconds(10);
 constexpr absl::Duration kLongestHold = absl::Seconds(10);
+constexpr char kReencoding[] = "BANK_REENCODING";
 
 absl::Status WrongOrder(const std::string& field, const std::string& message) {
   return InvalidField(field, "INVALID_SEQUENCE", message);
@@ -27,8 +28,7 @@ absl::Status WrongOrder(const std::string& field, const std::string& message) {
 // How long until the bank may have room again; nothing: the refusal is final.
 std::optional<absl::Duration> TimeToHold(const absl::Status& refusal) {
   const kernels::ErrorDetail detail = kernels::DetailOf(refusal);
-  const bool passes =
-      detail.reason == "TOO_MANY_PENDING_DOCUMENTS" || detail.reason == "BANK_REENCODING";
+  const bool passes = detail.reason == "TOO_MANY_PENDING_DOCUMENTS" || detail.reason == kReencoding;
   if (!passes || !detail.retry_after) return std::nullopt;
   return std::clamp(*detail.retry_after, kShortestHold, kLongestHold);
 }
@@ -230,6 +230,7 @@ void IngestStream::OnResult(Result result) {
 void IngestStream::Hold(Offer offer, const absl::Status& refusal) {
   const absl::Duration time = *TimeToHold(refusal);
   held_ = std::move(offer);
+  waits_for_new_bank_ = kernels::DetailOf(refusal).reason == kReencoding;
   v1::IngestThrottle* throttle = throttle_.emplace().mutable_throttle();
   ToProto(time, throttle->mutable_retry_delay());
   *throttle->mutable_reason() = ToRpcStatus(refusal, NameOf(RpcMethod::kIngestDocuments));
@@ -238,12 +239,15 @@ void IngestStream::Hold(Offer offer, const absl::Status& refusal) {
 
 void IngestStream::OfferAgain(Lock* lock) {
   if (!hold_is_over_.exchange(false) || !held_ || finished_) return;
+  if (waits_for_new_bank_) {
+    lock->unlock();  // it may have to be opened; what is held keeps later documents from overtaking
+    auto bank = service_.engine->banks().Get(bank_name_);
+    lock->lock();
+    if (!held_ || finished_) return;
+    if (bank.ok()) bank_ = *std::move(bank);
+  }
   Offer offer = *std::move(held_);
   held_.reset();
-  lock->unlock();  // the bank may have to be opened
-  auto bank = service_.engine->banks().Get(bank_name_);
-  lock->lock();
-  if (bank.ok()) bank_ = *std::move(bank);  // the one that was encoded again may be there
   OfferToBank(std::move(offer), lock);
 }
 

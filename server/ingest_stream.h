@@ -26,7 +26,8 @@ namespace msa::server {
 // One IngestDocuments call. It reads while fewer than max_in_flight_documents documents and
 // max_in_flight_bytes bytes lack a written result, so neither a fast client nor one that does not
 // read its results can make the server's memory grow. A document that the bank has no room for just
-// now is held and offered again; meanwhile nothing is read, so that the order stays.
+// now, or that comes while it is encoded again, is held and offered again, in the end to the bank
+// that has taken its place; meanwhile nothing is read, so that the order stays.
 //
 // Threads: gRPC's for reads and writes, the bank's for results (which only queue), the stream
 // runner's for the rest. The object lives until gRPC is done with it (OnDone) and no task of the
@@ -118,6 +119,7 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   std::optional<uint64_t> offered_;
   absl::Status refusal_;  // of the one that is being offered
   std::optional<Offer> held_;
+  bool waits_for_new_bank_ = false;  // held_: the bank is being encoded again, or was
   Timeout hold_timeout_{[this] {
     hold_is_over_.store(true);
     SchedulePump();

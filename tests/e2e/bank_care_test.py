@@ -156,16 +156,19 @@ class BankCare(unittest.TestCase):
         def documents():
             yield Document("early", "The colour of Kowido is yellow.")
             may_go_on.wait(120)
-            yield Document("late", "The colour of Kowido is green.")
+            for color in ("green", "blue", "red"):  # in this order: the last one counts
+                yield Document("late", f"The colour of Kowido is {color}.")
 
         with self.server.client() as client:
-            results = client.ingest("streamed", documents())
+            results = client.ingest("streamed", documents(), upsert=True)
             self.assertFalse(next(results).HasField("error"))
             self.run_tool("bank", "reencode", "streamed")
             may_go_on.set()
-            late = next(results)
-            self.assertFalse(late.HasField("error"), late)
-        self.assertEqual(sorted(row["id"] for row in self.run_json("bank", "export", "streamed")), ["code", "early", "late"])
+            for late in results:
+                self.assertFalse(late.HasField("error"), late)
+        stored = {row["id"]: row["text"] for row in self.run_json("bank", "export", "streamed")}
+        self.assertEqual(sorted(stored), ["code", "early", "late"])
+        self.assertEqual(stored["late"], "The colour of Kowido is red.")
 
     def test_encoding_again_for_the_same_model_changes_no_answer(self):
         self.make_bank("again", CODE, {"id": "other", "text": "The colour of Kowido is yellow."})
