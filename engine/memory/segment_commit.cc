@@ -242,8 +242,8 @@ void SegmentCommit::EncodeAgain(const DamagedDocument& damaged) {
   parts_->observer->ProblemFound(
       parts_->name,
       kernels::Refusal(absl::StatusCode::kDataLoss,
-                       "the content of a document is damaged, it is encoded again from its "
-                       "text",
+                       "a document is damaged, it is taken from queries until it is encoded again "
+                       "from its text",
                        "SEGMENT_DAMAGED", "", {{"document_id", row.id}}));
   parts_->revision = revision;
   parts_->segment_table[damaged.segment].num_dead += 1;

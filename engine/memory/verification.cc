@@ -99,11 +99,13 @@ absl::Status Verification::CheckRow(const DocumentRow& row) {
     // It may have been deleted since its row was read.
     MSA_ASSIGN_OR_RETURN(const auto now, catalog_->Find(row.number));
     if (!now) return absl::OkStatus();
-    ReportCatalog(row.id, std::string(text.message()));
-    // It cannot be encoded again: FAILED, and no query meets it any more.
-    if (now->state == DocumentState::kActive) {
-      parts_->inbox->PushDamaged({now->number, now->segment});
+    if (now->state != DocumentState::kActive) {
+      ReportCatalog(row.id, std::string(text.message()));
+      return absl::OkStatus();
     }
+    // It cannot be encoded again: FAILED, and no query meets it any more. Counted there.
+    parts_->inbox->PushDamaged({now->number, now->segment});
+    Report(Catalog::kFileName, row.id, std::string(text.message()));
     return absl::OkStatus();
   } else if (!text.ok()) {
     return text;
