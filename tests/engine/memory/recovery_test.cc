@@ -128,6 +128,9 @@ TEST_F(RecoveryTest, ADamagedTextComesBackWithItsDocument) {
   ExecuteSql("UPDATE texts SET text = 'other' WHERE number = 1");
   Reopen();
   EXPECT_TRUE(absl::IsDataLoss(bank_->Get("d0", true).status()));
+  DocumentInput other{.id = "d0", .text = "text 0", .metadata = {{"k", true}}, .number = {}};
+  EXPECT_TRUE(absl::IsAlreadyExists(Ingest(*bank_, std::move(other)).status))
+      << "metadata are replaced by no insert";
   const IngestResult again = Ingest(*bank_, "d0", "text 0");
   EXPECT_TRUE(again.status.ok()) << again.status;
   EXPECT_FALSE(again.deduplicated);
