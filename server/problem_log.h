@@ -8,6 +8,7 @@
 namespace msa::server {
 
 // The engine's observer: counts what happens, as ServerMetrics, and logs what is wrong with a bank.
+// Thread-safe.
 class ProblemLog : public ServerMetrics {
  public:
   // One line, an error: bank, reason, message, and the facts of its detail. A full disk, which
