@@ -1,5 +1,6 @@
+#!/usr/bin/python3
 """Kills a server again and again, inside ingest, update, delete, compaction and backup, and compares after every restart what it has
-with what it has acknowledged. 2,000 kills: crash_driver.py --kills 2000 (about half an hour on two cores)."""
+with what it has acknowledged. 2,000 kills: crash_driver.py --kills 2000 (about ten minutes on two cores)."""
 import argparse
 import random
 import sys

@@ -1,9 +1,10 @@
+#!/usr/bin/python3
 """Figures of a large bank behind the real server, with documents of the bundled model's language:
 
     large_bank.py FOLDER [--bytes 1GB] [--shards 2] [--seed 1]
 
 FOLDER keeps the bank: a run that was broken off goes on. Prints one JSON object per figure, then a table. Ingesting takes most of the
-time: about 500 documents a second on two cores, 1 GB are about 350,000 documents.
+time: about 400 documents a second on two cores; 1 GB are about 340,000 documents, a quarter of an hour.
 """
 import argparse
 import json
