@@ -18,8 +18,7 @@ void AttentionTile::Begin(size_t num_rows, size_t head_dim, DType dtype, float s
   dtype_ = dtype;
   scale_ = scale;
   kernel_ = SelectDotKernel(dtype, ComputeDType::kF32);
-  query_stride_ = kernel_.prepared_stride(head_dim);
-  queries_ = query_buffer_.Get<std::byte>(num_rows * query_stride_);
+  queries_ = query_buffer_.Get<std::byte>(kernel_.prepared_bytes(num_rows, head_dim));
   scores_ = score_buffer_.Get<float>(num_rows * kRowsPerBlock);
   sums_stride_ = (head_dim + kMostLanes - 1) / kMostLanes * kMostLanes;
   sums_ = sums_buffer_.Get<float>(num_rows * sums_stride_);
@@ -31,7 +30,7 @@ void AttentionTile::Begin(size_t num_rows, size_t head_dim, DType dtype, float s
 }
 
 void AttentionTile::SetQuery(size_t row, const float* query) {
-  kernel_.prepare_row(query, head_dim_, false, queries_ + row * query_stride_);
+  kernel_.prepare_row(query, head_dim_, false, row, num_rows_, queries_);
 }
 
 void AttentionTile::Add(const KvBlock& block, absl::Span<const size_t> counts) {
@@ -39,7 +38,6 @@ void AttentionTile::Add(const KvBlock& block, absl::Span<const size_t> counts) {
             "a block does not fit its attention tile");
   DotBlock products;
   products.prepared = queries_;
-  products.prepared_stride = query_stride_;
   products.num_rows = num_rows_;
   products.stored = block.keys;
   products.stored_stride = block.stride;

@@ -44,7 +44,6 @@ class AttentionTile {
   DType dtype_ = DType::kF32;
   float scale_ = 1.0f;
   DotKernel kernel_{};
-  size_t query_stride_ = 0;
   AlignedBuffer query_buffer_;
   AlignedBuffer score_buffer_;
   AlignedBuffer sums_buffer_;

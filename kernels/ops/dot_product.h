@@ -19,8 +19,7 @@ namespace msa::kernels {
 
 // out[m, n] (+)= prepared_row(m) . stored_row(n)   for m < num_rows, n < num_stored.
 struct DotBlock {
-  const std::byte* prepared = nullptr;  // rows written by PrepareRow, prepared_stride bytes apart
-  size_t prepared_stride = 0;
+  const std::byte* prepared = nullptr;  // all of the rows, written by DotKernel::prepare_row
   size_t num_rows = 0;
   const std::byte* stored = nullptr;  // rows of `k` elements in the stored dtype
   size_t stored_stride = 0;           // in bytes
@@ -32,10 +31,12 @@ struct DotBlock {
 };
 
 struct DotKernel {
-  // Bytes from one prepared row of k elements to the next; a multiple of 64.
-  size_t (*prepared_stride)(size_t k);
-  // Copies a row into the layout that `multiply` reads; `prepared` is aligned to 64 bytes.
-  void (*prepare_row)(const float* row, size_t k, bool round_to_bf16, std::byte* prepared);
+  // Bytes of `num_rows` prepared rows of k elements.
+  size_t (*prepared_bytes)(size_t num_rows, size_t k);
+  // Writes row `index` of `num_rows` into the layout that `multiply` reads; `prepared`, where the
+  // rows begin, is aligned to 64 bytes.
+  void (*prepare_row)(const float* row, size_t k, bool round_to_bf16, size_t index, size_t num_rows,
+                      std::byte* prepared);
   void (*multiply)(const DotBlock& block);
   // Whether rows are rounded to bf16 when they are prepared.
   bool round_to_bf16;

@@ -12,6 +12,7 @@
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "kernels/core/aligned_buffer.h"
 #include "kernels/ops/dot_product.h"
 
 HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512bf16")
@@ -26,9 +27,9 @@ struct Bf16PairsFormat {
   using Row = uint16_t;
   using Stored = uint16_t;
   static constexpr size_t kStep = 2 * kLanes;
-  static constexpr size_t kTileRows = 6;
 
-  static void Prepare(const float* row, size_t k, bool /*round: always*/, Row* prepared) {
+  static void Prepare(const float* row, size_t k, bool /*round: always*/, Row* prepared,
+                      size_t step_stride) {
     const F32Tag f32;
     const hn::Rebind<uint16_t, F32Tag> half;
     const hn::ScalableTag<int32_t> i32;
@@ -38,7 +39,7 @@ struct Bf16PairsFormat {
       if (count < kLanes) std::memcpy(tail, row + (count == 0 ? 0 : i), count * sizeof(float));
       const F32Vector value = RoundedToBF16(hn::LoadU(f32, count < kLanes ? tail : row + i));
       const auto bits = hn::BitCast(i32, hn::ShiftRight<16>(hn::BitCast(U32Tag(), value)));
-      hn::StoreU(hn::DemoteTo(half, bits), half, prepared + i);
+      hn::StoreU(hn::DemoteTo(half, bits), half, prepared + i / kStep * step_stride + i % kStep);
     }
   }
 
@@ -47,14 +48,14 @@ struct Bf16PairsFormat {
   }
 
   template <size_t kRows, size_t kColumns>
-  static HWY_INLINE void Step(const Row* row, size_t row_stride, const Stored* const* stored,
-                              size_t i, F32Vector (&sums)[kRows][kColumns]) {
+  static HWY_INLINE void Step(const Row* rows, const Stored* const* stored, size_t i,
+                              F32Vector (&sums)[kRows][kColumns]) {
     __m512bh w[kColumns];
 #pragma GCC unroll 16
     for (size_t n = 0; n < kColumns; ++n) w[n] = LoadPairs(stored[n] + i);
 #pragma GCC unroll 16
     for (size_t m = 0; m < kRows; ++m) {
-      const __m512bh x = LoadPairs(row + m * row_stride + i);
+      const __m512bh x = LoadPairs(rows + m * kStep);
 #pragma GCC unroll 16
       for (size_t n = 0; n < kColumns; ++n)
         sums[m][n].raw = _mm512_dpbf16_ps(sums[m][n].raw, x, w[n]);

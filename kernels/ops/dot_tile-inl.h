@@ -44,39 +44,79 @@ HWY_INLINE hn::Vec<hn::Full128<float>> SumLanesOfFour(F32Vector a, F32Vector b, 
 #endif
 }
 
+// sum + x * w, fused, by the form of the instruction that adds to its operand. Left to itself the
+// compiler copies sums between registers and loads x from memory at each use, which takes the units
+// and ports that the multiply-adds need.
+HWY_INLINE F32Vector MultiplyAdd(F32Vector x, F32Vector w, F32Vector sum) {
+#if HWY_CAP_GE512
+  asm("vfmadd231ps %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
+#else
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum.raw) : "x"(x.raw), "x"(w.raw));
+#endif
+  return sum;
+}
+
 // A format says how rows are prepared and how one step is multiplied. Element types are raw bits. A
-// tile has kTileRows rows and four columns: its sums and one column of operands fit in the
-// registers.
+// tile has at most kMostTileRows rows; its sums, one stored vector per column and one row vector fit in
+// the registers.
+//
+// Prepared rows lie in the order in which a tile reads them: tile by tile, within a tile step by
+// step, within a step row by row, kStep elements each.
+
+constexpr size_t kMostTileRows = 6;
+
+// Stored rows that a tile multiplies at a time: enough sums to hide the multiply-add's latency.
+constexpr size_t TileColumns(size_t rows) {
+  if (HWY_CAP_GE512) return rows <= 2 ? 8 : 4;
+  return rows == 1 ? 8 : rows == 2 ? 4 : 2;
+}
+
+// A row's tile among `num_rows` rows, which are cut into as few tiles as can be, of similar height.
+struct RowTile {
+  size_t begin;
+  size_t num_rows;
+};
+inline size_t NumRowTiles(size_t num_rows) {
+  return (num_rows + kMostTileRows - 1) / kMostTileRows;
+}
+inline RowTile RowTileAt(size_t num_rows, size_t tile) {
+  const size_t num_tiles = NumRowTiles(num_rows);
+  const size_t begin = tile * num_rows / num_tiles;
+  return {begin, (tile + 1) * num_rows / num_tiles - begin};
+}
+inline RowTile RowTileOf(size_t num_rows, size_t row) {
+  const size_t num_tiles = NumRowTiles(num_rows);
+  return RowTileAt(num_rows, ((row + 1) * num_tiles - 1) / num_rows);
+}
 
 // f32 rows, f32 stored.
 struct F32Format {
   using Row = float;
   using Stored = float;
   static constexpr size_t kStep = kLanes;
-  static constexpr size_t kTileRows = HWY_CAP_GE512 ? 6 : 3;
 
-  static void Prepare(const float* row, size_t k, bool round, Row* prepared) {
+  static void Prepare(const float* row, size_t k, bool round, Row* prepared, size_t step_stride) {
     const F32Tag f32;
-    for (size_t i = 0; i < k; i += kStep) {
+    for (size_t i = 0; i < k; i += kStep, prepared += step_stride) {
       HWY_ALIGN float tail[kStep] = {};
       if (k - i < kStep) std::memcpy(tail, row + i, (k - i) * sizeof(float));
       const F32Vector value = hn::LoadU(f32, k - i < kStep ? tail : row + i);
-      hn::Store(round ? RoundedToBF16(value) : value, f32, prepared + i);
+      hn::Store(round ? RoundedToBF16(value) : value, f32, prepared);
     }
   }
 
   template <size_t kRows, size_t kColumns>
-  static HWY_INLINE void Step(const Row* row, size_t row_stride, const Stored* const* stored,
-                              size_t i, F32Vector (&sums)[kRows][kColumns]) {
+  static HWY_INLINE void Step(const Row* rows, const Stored* const* stored, size_t i,
+                              F32Vector (&sums)[kRows][kColumns]) {
     const F32Tag f32;
     F32Vector w[kColumns];
 #pragma GCC unroll 16
     for (size_t n = 0; n < kColumns; ++n) w[n] = hn::LoadU(f32, stored[n] + i);
 #pragma GCC unroll 16
     for (size_t m = 0; m < kRows; ++m) {
-      const F32Vector x = hn::Load(f32, row + m * row_stride + i);
+      const F32Vector x = hn::Load(f32, rows + m * kStep);
 #pragma GCC unroll 16
-      for (size_t n = 0; n < kColumns; ++n) sums[m][n] = hn::MulAdd(x, w[n], sums[m][n]);
+      for (size_t n = 0; n < kColumns; ++n) sums[m][n] = MultiplyAdd(x, w[n], sums[m][n]);
     }
   }
 };
@@ -88,101 +128,100 @@ struct WidenFormat {
   using Row = float;
   using Stored = uint16_t;
   static constexpr size_t kStep = 2 * kLanes;
-  static constexpr size_t kTileRows = HWY_CAP_GE512 ? 6 : 2;
 
-  static void Prepare(const float* row, size_t k, bool round, Row* prepared) {
+  static void Prepare(const float* row, size_t k, bool round, Row* prepared, size_t step_stride) {
     const F32Tag f32;
-    for (size_t i = 0; i < k; i += kStep) {
+    for (size_t i = 0; i < k; i += kStep, prepared += step_stride) {
       HWY_ALIGN float tail[kStep] = {};
       if (k - i < kStep) std::memcpy(tail, row + i, (k - i) * sizeof(float));
       F32Vector even;
       F32Vector odd;
       hn::LoadInterleaved2(f32, k - i < kStep ? tail : row + i, even, odd);
-      hn::Store(round ? RoundedToBF16(even) : even, f32, prepared + i);
-      hn::Store(round ? RoundedToBF16(odd) : odd, f32, prepared + i + kLanes);
+      hn::Store(round ? RoundedToBF16(even) : even, f32, prepared);
+      hn::Store(round ? RoundedToBF16(odd) : odd, f32, prepared + kLanes);
     }
   }
 
   template <size_t kRows, size_t kColumns>
-  static HWY_INLINE void Step(const Row* row, size_t row_stride, const Stored* const* stored,
-                              size_t i, F32Vector (&sums)[kRows][kColumns]) {
+  static HWY_INLINE void Step(const Row* rows, const Stored* const* stored, size_t i,
+                              F32Vector (&sums)[kRows][kColumns]) {
     const F32Tag f32;
     const U32Tag u32;
-    U32Vector pairs[kColumns];
     F32Vector w[kColumns];
 #pragma GCC unroll 16
     for (size_t n = 0; n < kColumns; ++n) {
-      pairs[n] = hn::BitCast(u32, hn::LoadU(U16Tag(), stored[n] + i));
-      w[n] = hn::BitCast(f32, hn::ShiftLeft<16>(pairs[n]));
+      const U32Vector pairs = hn::BitCast(u32, hn::LoadU(U16Tag(), stored[n] + i));
+      w[n] = hn::BitCast(f32, hn::ShiftLeft<16>(pairs));
     }
 #pragma GCC unroll 16
     for (size_t m = 0; m < kRows; ++m) {
-      const F32Vector x = hn::Load(f32, row + m * row_stride + i);
+      const F32Vector x = hn::Load(f32, rows + m * kStep);
 #pragma GCC unroll 16
-      for (size_t n = 0; n < kColumns; ++n) sums[m][n] = hn::MulAdd(x, w[n], sums[m][n]);
+      for (size_t n = 0; n < kColumns; ++n) sums[m][n] = MultiplyAdd(x, w[n], sums[m][n]);
     }
 #pragma GCC unroll 16
     for (size_t n = 0; n < kColumns; ++n) {
-      w[n] = hn::BitCast(f32, hn::And(pairs[n], hn::Set(u32, 0xffff0000)));
+      const U32Vector pairs = hn::BitCast(u32, hn::LoadU(U16Tag(), stored[n] + i));
+      w[n] = hn::BitCast(f32, hn::And(pairs, hn::Set(u32, 0xffff0000)));
     }
 #pragma GCC unroll 16
     for (size_t m = 0; m < kRows; ++m) {
-      const F32Vector x = hn::Load(f32, row + m * row_stride + i + kLanes);
+      const F32Vector x = hn::Load(f32, rows + m * kStep + kLanes);
 #pragma GCC unroll 16
-      for (size_t n = 0; n < kColumns; ++n) sums[m][n] = hn::MulAdd(x, w[n], sums[m][n]);
+      for (size_t n = 0; n < kColumns; ++n) sums[m][n] = MultiplyAdd(x, w[n], sums[m][n]);
     }
   }
 };
 
-// Prepared rows keep one cache line of distance, so that rows of a power of two do not fall on the
-// same cache sets.
 template <class Format>
-size_t PreparedStride(size_t k) {
-  const size_t padded = (k + Format::kStep - 1) / Format::kStep * Format::kStep;
-  return (padded * sizeof(typename Format::Row) + 63) / 64 * 64 + 64;
+size_t PaddedLength(size_t k) {
+  return (k + Format::kStep - 1) / Format::kStep * Format::kStep;
 }
 
 template <class Format>
-void PrepareRow(const float* row, size_t k, bool round, std::byte* prepared) {
-  Format::Prepare(row, k, round, reinterpret_cast<typename Format::Row*>(prepared));
+size_t PreparedBytes(size_t num_rows, size_t k) {
+  return num_rows * PaddedLength<Format>(k) * sizeof(typename Format::Row);
 }
 
-// Asks for the memory `distance` bytes behind an address. That may lie behind the array, which a
-// prefetch does not mind.
-HWY_INLINE void PrefetchAt(const void* address, size_t distance) {
-  hwy::Prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(address) + distance));
+template <class Format>
+void PrepareRow(const float* row, size_t k, bool round, size_t index, size_t num_rows,
+                std::byte* prepared) {
+  const RowTile tile = RowTileOf(num_rows, index);
+  auto* const rows = reinterpret_cast<typename Format::Row*>(prepared);
+  Format::Prepare(
+      row, k, round,
+      rows + tile.begin * PaddedLength<Format>(k) + (index - tile.begin) * Format::kStep,
+      tile.num_rows * Format::kStep);
 }
 
-// What a tile asks the memory for while it multiplies: columns first, first + step, ... of the
-// group `ahead` bytes behind its own. One row alone asks for all of them.
+// The memory `distance` bytes behind an address. It may lie behind the array, which a prefetch does
+// not mind.
+template <class T>
+HWY_INLINE const T* Behind(const T* address, size_t distance) {
+  return reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(address) + distance);
+}
+
+// What a tile asks the memory for while it multiplies: `ahead` bytes behind its own stored rows. Tile
+// `turn` of `num_turns` does so for every num_turns-th of them.
 struct Prefetch {
   size_t ahead;
-  size_t first;
-  size_t step;
+  size_t turn;
+  size_t num_turns;
 };
 
-// sums[m][n] = products of kRows prepared rows with kColumns stored rows.
+// sums[m][n] += products of the next k elements of kRows prepared rows and kColumns stored rows.
+// fetch[n]: what is asked for while stored[n] is read; the same again where nothing is.
 template <class Format, size_t kRows, size_t kColumns>
-HWY_INLINE void MultiplyTile(const typename Format::Row* row, size_t row_stride,
-                             const typename Format::Stored* const* stored, size_t k,
-                             const Prefetch& prefetch, F32Vector (&sums)[kRows][kColumns]) {
+HWY_INLINE void MultiplyTile(const typename Format::Row* rows,
+                             const typename Format::Stored* const* stored,
+                             const typename Format::Stored* const* fetch, size_t k,
+                             F32Vector (&sums)[kRows][kColumns]) {
   using Stored = typename Format::Stored;
-#pragma GCC unroll 16
-  for (size_t m = 0; m < kRows; ++m) {
-#pragma GCC unroll 16
-    for (size_t n = 0; n < kColumns; ++n) sums[m][n] = hn::Zero(F32Tag());
-  }
   size_t i = 0;
-  for (; i + Format::kStep <= k; i += Format::kStep) {
-    if constexpr (kRows == 1) {
+  for (; i + Format::kStep <= k; i += Format::kStep, rows += kRows * Format::kStep) {
 #pragma GCC unroll 16
-      for (size_t n = 0; n < kColumns; ++n) PrefetchAt(stored[n] + i, prefetch.ahead);
-    } else {
-      for (size_t n = prefetch.first; n < kColumns; n += prefetch.step) {
-        PrefetchAt(stored[n] + i, prefetch.ahead);
-      }
-    }
-    Format::template Step<kRows, kColumns>(row, row_stride, stored, i, sums);
+    for (size_t n = 0; n < kColumns; ++n) hwy::Prefetch(fetch[n] + i);
+    Format::template Step<kRows, kColumns>(rows, stored, i, sums);
   }
   if (i < k) {
     HWY_ALIGN Stored tail[kColumns][Format::kStep] = {};
@@ -191,113 +230,153 @@ HWY_INLINE void MultiplyTile(const typename Format::Row* row, size_t row_stride,
       std::memcpy(tail[n], stored[n] + i, (k - i) * sizeof(Stored));
       tails[n] = tail[n];
     }
-    Format::template Step<kRows, kColumns>(row + i, row_stride, tails, 0, sums);
+    Format::template Step<kRows, kColumns>(rows, tails, 0, sums);
   }
 }
 
-// kRows rows starting at first_row with stored rows [begin, end) of the block.
-template <class Format, size_t kRows>
-HWY_NOINLINE void MultiplyRows(const DotBlock& block, size_t first_row, size_t begin, size_t end,
-                               Prefetch prefetch) {
-  using Row = typename Format::Row;
-  using Stored = typename Format::Stored;
-  // One row alone needs more sums to hide the multiply-add's latency.
-  constexpr size_t kColumns = kRows == 1 ? 8 : 4;
-  const hn::Full128<float> four;
-  const auto* row =
-      reinterpret_cast<const Row*>(block.prepared + first_row * block.prepared_stride);
-  const size_t row_stride = block.prepared_stride / sizeof(Row);
-  float* const out = block.out + first_row * block.out_stride;
-  for (size_t n0 = begin; n0 < end; n0 += kColumns) {
-    const Stored* stored[kColumns];
-    for (size_t n = 0; n < kColumns; ++n) {
-      // A last, partial group multiplies its last row again; nobody reads that result.
-      const size_t index = std::min(n0 + n, end - 1);
-      stored[n] = reinterpret_cast<const Stored*>(block.stored + index * block.stored_stride);
+// out[n] (+)= products[n] for n < count, of as many as D has lanes.
+template <class D>
+HWY_INLINE void Write(D lanes, hn::Vec<D> products, bool add, size_t count, float* out) {
+  if (count >= hn::Lanes(lanes)) {
+    hn::StoreU(add ? hn::Add(hn::LoadU(lanes, out), products) : products, lanes, out);
+    return;
+  }
+  HWY_ALIGN float values[4];
+  hn::Store(products, lanes, values);
+  for (size_t n = 0; n < count; ++n) out[n] = add ? out[n] + values[n] : values[n];
+}
+
+// Adds up the lanes of a tile's sums and writes the products of its first `columns` columns.
+template <size_t kRows, size_t kColumns>
+HWY_INLINE void WriteProducts(const DotBlock& block, size_t columns, float* out,
+                              const F32Vector (&sums)[kRows][kColumns]) {
+  if constexpr (kColumns == 2) {
+    const hn::Full64<float> two;
+#pragma GCC unroll 16
+    for (size_t m = 0; m < kRows; m += 2) {
+      const size_t next = std::min(m + 1, kRows - 1);
+      const auto products = SumLanesOfFour(sums[m][0], sums[m][1], sums[next][0], sums[next][1]);
+      float* const target = out + m * block.out_stride;
+      Write(two, hn::LowerHalf(two, products), block.add, columns, target);
+      if (next > m) {
+        Write(two, hn::UpperHalf(two, products), block.add, columns, target + block.out_stride);
+      }
     }
-    F32Vector sums[kRows][kColumns];
-    MultiplyTile<Format, kRows, kColumns>(row, row_stride, stored, block.k, prefetch, sums);
+  } else {
 #pragma GCC unroll 16
     for (size_t m = 0; m < kRows; ++m) {
 #pragma GCC unroll 2
-      for (size_t g = 0; g < kColumns; g += 4) {
-        if (n0 + g >= end) break;
-        float* const target = out + m * block.out_stride + n0 + g;
-        const auto products =
-            SumLanesOfFour(sums[m][g], sums[m][g + 1], sums[m][g + 2], sums[m][g + 3]);
-        const size_t count = std::min<size_t>(4, end - n0 - g);
-        if (count == 4) {
-          hn::StoreU(block.add ? hn::Add(hn::LoadU(four, target), products) : products, four,
-                     target);
-        } else {
-          HWY_ALIGN float values[4];
-          hn::Store(products, four, values);
-          for (size_t n = 0; n < count; ++n)
-            target[n] = block.add ? target[n] + values[n] : values[n];
+      for (size_t n = 0; n < kColumns; n += 4) {
+        if (n >= columns) break;
+        Write(hn::Full128<float>(),
+              SumLanesOfFour(sums[m][n], sums[m][n + 1], sums[m][n + 2], sums[m][n + 3]), block.add,
+              columns - n, out + m * block.out_stride + n);
+      }
+    }
+  }
+}
+
+// A tile's prepared rows stay in the first-level cache (32 KiB or more) beside the stored rows.
+constexpr size_t kRowBytesInCache = 24 * 1024;
+
+// One tile of rows with stored rows [begin, end) of the block. Rows that do not fit the first-level
+// cache are multiplied a part of K at a time; the sums wait in memory meanwhile.
+template <class Format, size_t kRows>
+HWY_NOINLINE void MultiplyRows(const DotBlock& block, size_t first_row, size_t begin, size_t end,
+                               const Prefetch& prefetch) {
+  using Row = typename Format::Row;
+  using Stored = typename Format::Stored;
+  constexpr size_t kColumns = TileColumns(kRows);
+  constexpr size_t kSums = kRows * kColumns * kLanes;
+  constexpr size_t kMostPerPart =
+      kRows == 1 ? SIZE_MAX / 2
+                 : kRowBytesInCache / sizeof(Row) / kRows / Format::kStep * Format::kStep;
+  static thread_local AlignedBuffer waiting_buffer;
+  const F32Tag f32;
+  const size_t padded = PaddedLength<Format>(block.k);
+  const auto* const rows = reinterpret_cast<const Row*>(block.prepared) + first_row * padded;
+  float* const out = block.out + first_row * block.out_stride;
+  const size_t num_parts = (block.k + kMostPerPart - 1) / kMostPerPart;
+  const size_t part = PaddedLength<Format>((block.k + num_parts - 1) / num_parts);
+  float* const waiting =
+      num_parts == 1 ? nullptr
+                     : waiting_buffer.Get<float>((end - begin + kColumns - 1) / kColumns * kSums);
+  for (size_t k0 = 0; k0 < block.k; k0 += part) {
+    const size_t k = std::min(part, block.k - k0);
+    float* kept = waiting;
+    for (size_t n0 = begin; n0 < end; n0 += kColumns, kept += num_parts == 1 ? 0 : kSums) {
+      const Stored* stored[kColumns];
+      const Stored* fetch[kColumns];
+      for (size_t n = 0; n < kColumns; ++n) {
+        // A last, partial group multiplies its last row again; nobody reads that result.
+        const size_t index = std::min(n0 + n, end - 1);
+        stored[n] =
+            reinterpret_cast<const Stored*>(block.stored + index * block.stored_stride) + k0;
+        const bool in_turn = (n0 + n) % prefetch.num_turns == prefetch.turn;
+        fetch[n] = Behind(stored[n], in_turn ? prefetch.ahead : 0);
+      }
+      F32Vector sums[kRows][kColumns];
+#pragma GCC unroll 16
+      for (size_t m = 0; m < kRows; ++m) {
+#pragma GCC unroll 16
+        for (size_t n = 0; n < kColumns; ++n) sums[m][n] = hn::Zero(f32);
+      }
+      if (k0 > 0) {
+#pragma GCC unroll 16
+        for (size_t m = 0; m < kRows; ++m) {
+#pragma GCC unroll 16
+          for (size_t n = 0; n < kColumns; ++n)
+            sums[m][n] = hn::Load(f32, kept + (m * kColumns + n) * kLanes);
+        }
+      }
+      MultiplyTile<Format, kRows, kColumns>(rows + k0 * kRows, stored, fetch, k, sums);
+      if (k0 + k == block.k) {
+        WriteProducts<kRows, kColumns>(block, std::min(kColumns, end - n0), out + n0, sums);
+      } else {
+#pragma GCC unroll 16
+        for (size_t m = 0; m < kRows; ++m) {
+#pragma GCC unroll 16
+          for (size_t n = 0; n < kColumns; ++n)
+            hn::Store(sums[m][n], f32, kept + (m * kColumns + n) * kLanes);
         }
       }
     }
   }
 }
 
-// All rows of the block with stored rows [begin, end). The tiles share the prefetching if it is for
-// the columns of a group that all of them multiply, otherwise the first one does it.
+template <class Format, size_t kRows = kMostTileRows>
+HWY_INLINE void MultiplyRowTile(const DotBlock& block, const RowTile& tile, size_t begin,
+                                size_t end, const Prefetch& prefetch) {
+  if constexpr (kRows > 1) {
+    if (tile.num_rows < kRows)
+      return MultiplyRowTile<Format, kRows - 1>(block, tile, begin, end, prefetch);
+  }
+  MultiplyRows<Format, kRows>(block, tile.begin, begin, end, prefetch);
+}
+
+// Stored rows are multiplied a group at a time by all tiles of rows, so that they are read from
+// memory once. While one group is multiplied the next one is fetched; the tiles share that, so that
+// memory delivers at a pace that all of them share.
 template <class Format>
-void MultiplyColumns(const DotBlock& block, size_t begin, size_t end, size_t ahead,
-                     bool share_prefetch) {
-  constexpr size_t kTileRows = Format::kTileRows;
-  constexpr size_t kNone = 8;
-  const size_t num_tiles = (block.num_rows + kTileRows - 1) / kTileRows;
-  for (size_t tile = 0; tile < num_tiles; ++tile) {
-    const size_t row = tile * kTileRows;
-    const Prefetch prefetch = share_prefetch ? Prefetch{ahead, tile, num_tiles}
-                                             : Prefetch{ahead, tile == 0 ? 0 : kNone, 1};
-    switch (std::min(kTileRows, block.num_rows - row)) {
-      case 1:
-        MultiplyRows<Format, 1>(block, row, begin, end, prefetch);
-        break;
-      case 2:
-        MultiplyRows<Format, 2>(block, row, begin, end, prefetch);
-        break;
-      case 3:
-        if constexpr (kTileRows >= 3) MultiplyRows<Format, 3>(block, row, begin, end, prefetch);
-        break;
-      case 4:
-        if constexpr (kTileRows >= 4) MultiplyRows<Format, 4>(block, row, begin, end, prefetch);
-        break;
-      case 5:
-        if constexpr (kTileRows >= 5) MultiplyRows<Format, 5>(block, row, begin, end, prefetch);
-        break;
-      case 6:
-        if constexpr (kTileRows >= 6) MultiplyRows<Format, 6>(block, row, begin, end, prefetch);
-        break;
-      default:
-        break;
+void Multiply(const DotBlock& block) {
+  constexpr size_t kGroupBytes = 256 * 1024;  // of the second-level cache: 512 KiB or more
+  constexpr size_t kMostGroup = 64;
+  constexpr size_t kLeastGroup = 8;
+  const size_t num_tiles = NumRowTiles(block.num_rows);
+  const size_t fits = kGroupBytes / block.stored_stride / kLeastGroup * kLeastGroup;
+  const size_t group = num_tiles == 1 ? kLeastGroup : std::clamp(fits, kLeastGroup, kMostGroup);
+  // Of a group larger than that the same rows further on are fetched.
+  const size_t ahead = fits < kLeastGroup ? 2048 : group * block.stored_stride;
+  for (size_t begin = 0; begin < block.num_stored; begin += group) {
+    const size_t end = std::min(begin + group, block.num_stored);
+    for (size_t tile = 0; tile < num_tiles; ++tile) {
+      MultiplyRowTile<Format>(block, RowTileAt(block.num_rows, tile), begin, end,
+                              {ahead, tile, num_tiles});
     }
   }
 }
 
 template <class Format>
-void Multiply(const DotBlock& block) {
-  constexpr size_t kGroup = 8;
-  constexpr size_t kStoredBytesInCache = 64 * 1024;
-  constexpr size_t kPreparedBytesInCache = 256 * 1024;
-  // While a group of stored rows is multiplied the next one is fetched, or the same rows further on
-  // where a group is larger than a first-level cache.
-  const size_t group_bytes = kGroup * block.stored_stride;
-  const size_t ahead = group_bytes <= 65536 ? group_bytes : 2048;
-  if (block.num_stored * block.stored_stride <= kStoredBytesInCache ||
-      block.num_rows * block.prepared_stride > kPreparedBytesInCache) {
-    // A tile's rows stay in the first-level cache and the stored rows come from the second.
-    return MultiplyColumns<Format>(block, 0, block.num_stored, ahead, false);
-  }
-  // The other way round: stored rows come from memory, at a pace that all rows share.
-  for (size_t begin = 0; begin < block.num_stored; begin += kGroup) {
-    MultiplyColumns<Format>(block, begin, std::min(begin + kGroup, block.num_stored), ahead, true);
-  }
-}
-
-template <class Format>
 DotKernel KernelOf(bool round_to_bf16) {
-  return {&PreparedStride<Format>, &PrepareRow<Format>, &Multiply<Format>, round_to_bf16};
+  return {&PreparedBytes<Format>, &PrepareRow<Format>, &Multiply<Format>, round_to_bf16};
 }

@@ -38,16 +38,16 @@ void MatMul(ThreadPool& pool, const MatMulArgs& args) {
   static thread_local AlignedBuffer prepared_buffer;
   const DotKernel kernel = SelectDotKernel(args.weight.dtype, args.compute);
   const auto k = static_cast<size_t>(args.weight.columns);
-  const size_t stride = kernel.prepared_stride(k);
   const size_t weight_stride = k * SizeOf(args.weight.dtype);
   const int64_t num_columns = args.weight.rows;
   for (int64_t first_row = 0; first_row < args.input.shape[0]; first_row += kRowsAtATime) {
     const int64_t num_rows = std::min(kRowsAtATime, args.input.shape[0] - first_row);
-    auto* const prepared = prepared_buffer.Get<std::byte>(static_cast<size_t>(num_rows) * stride);
+    auto* const prepared =
+        prepared_buffer.Get<std::byte>(kernel.prepared_bytes(static_cast<size_t>(num_rows), k));
     ParallelForRows(pool, num_rows, args.weight.columns, [&](int64_t begin, int64_t end) {
       for (int64_t m = begin; m < end; ++m) {
         kernel.prepare_row(args.input.row(first_row + m), k, kernel.round_to_bf16,
-                           prepared + static_cast<size_t>(m) * stride);
+                           static_cast<size_t>(m), static_cast<size_t>(num_rows), prepared);
       }
     });
     const int64_t columns_per_task = ColumnsPerTask(num_rows, args.weight, pool.num_threads());
@@ -55,7 +55,6 @@ void MatMul(ThreadPool& pool, const MatMulArgs& args) {
       const int64_t first_column = task * columns_per_task;
       DotBlock block;
       block.prepared = prepared;
-      block.prepared_stride = stride;
       block.num_rows = static_cast<size_t>(num_rows);
       block.stored = static_cast<const std::byte*>(args.weight.data) +
                      static_cast<size_t>(first_column) * weight_stride;

@@ -56,7 +56,7 @@ class Scorer {
  private:
   struct PreparedQuery {
     DotKernel kernel{};
-    size_t stride = 0;
+    size_t group_bytes = 0;  // of the rows of one KV head, or of all of them with kMean over heads
     AlignedBuffer buffer;
     const std::byte* data = nullptr;
   };
@@ -112,8 +112,8 @@ class Scorer {
   size_t keys_per_block_ = 0;
 };
 
-// kMean over heads: row t. kMax: row t of KV head g and its query head h is row (g * T + t) * (Hq /
-// Hkv) + h of D values.
+// kMean over heads: row t. kMax: of KV head g row t and its query head h are row t * (Hq / Hkv) + h
+// of D values.
 void Scorer::Prepare(ThreadPool& pool, DType dtype) {
   PreparedQuery& prepared = prepared_[Index(dtype)];
   prepared.kernel = SelectDotKernel(dtype, args_.compute);
@@ -122,18 +122,19 @@ void Scorer::Prepare(ThreadPool& pool, DType dtype) {
   const int64_t heads = PerHead() ? args_.num_query_heads : 1;
   const int64_t per_group = PerHead() ? HeadsPerGroup() : 1;
   const int64_t width = args_.query.shape[1] / heads;
-  prepared.stride = prepared.kernel.prepared_stride(static_cast<size_t>(width));
   const int64_t num_rows = NumRows();
+  const auto rows_per_group = static_cast<size_t>(num_rows * per_group);
+  prepared.group_bytes = prepared.kernel.prepared_bytes(rows_per_group, static_cast<size_t>(width));
   auto* const data =
-      prepared.buffer.Get<std::byte>(static_cast<size_t>(num_rows * heads) * prepared.stride);
+      prepared.buffer.Get<std::byte>(static_cast<size_t>(heads / per_group) * prepared.group_bytes);
   if (args_.query.shape[0] == 0) return;
   ParallelForRows(pool, num_rows, args_.query.shape[1], [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t h = 0; h < heads; ++h) {
-        const int64_t index = (h / per_group * num_rows + t) * per_group + h % per_group;
-        prepared.kernel.prepare_row(args_.query.row(SourceRow(t)) + h * width,
-                                    static_cast<size_t>(width), round,
-                                    data + static_cast<size_t>(index) * prepared.stride);
+        prepared.kernel.prepare_row(
+            args_.query.row(SourceRow(t)) + h * width, static_cast<size_t>(width), round,
+            static_cast<size_t>(t * per_group + h % per_group), rows_per_group,
+            data + static_cast<size_t>(h / per_group) * prepared.group_bytes);
       }
     }
   });
@@ -213,7 +214,6 @@ void Scorer::MultiplyKeys(DType dtype, const std::byte* keys, size_t num_chunks,
   const size_t element = SizeOf(dtype);
   DotBlock block;
   block.prepared = prepared.data;
-  block.prepared_stride = prepared.stride;
   block.num_rows = num_rows;
   block.stored_stride = static_cast<size_t>(args_.num_kv_heads * args_.head_dim) * element;
   block.stored = keys;
@@ -236,7 +236,7 @@ void Scorer::MultiplyKeys(DType dtype, const std::byte* keys, size_t num_chunks,
       const float* const source = head_scores + row * keys_per_block_;
       for (size_t j = 0; j < num_chunks; ++j) target[j] = MaxIgnoringNaN(target[j], source[j]);
     }
-    block.prepared += block.num_rows * prepared.stride;
+    block.prepared += prepared.group_bytes;
     block.stored += static_cast<size_t>(args_.head_dim) * element;
   }
 }
