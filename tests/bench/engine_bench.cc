@@ -1,6 +1,6 @@
 // Tokens per second of a whole engine: msa_engine_bench --model DIR [--shards R] [--threads N]
 // [--documents N]
-//   [--prompt-tokens N] [--new-tokens N] [--concurrency N]
+//   [--prompt-tokens N] [--new-tokens N] [--concurrency N] [--json FILE]
 // Ingests synthetic documents, then times a long prompt, decoding alone and decoding with other
 // queries. The tokens that a random model writes mean nothing; that every run alone and together
 // writes the same ones is checked before anything is reported.
@@ -20,6 +20,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/engine.h"
+#include "nlohmann/json.hpp"
 
 namespace msa::engine {
 namespace {
@@ -32,6 +33,7 @@ struct BenchOptions {
   int prompt_tokens = 512;
   int new_tokens = 32;
   int concurrency = 16;
+  std::string json;  // results go there as well
 };
 
 [[noreturn]] void Stop(const std::string& message) {
@@ -151,6 +153,13 @@ void Run(const BenchOptions& bench) {
     changed.wait(lock, [&] { return done == bench.documents; });
   }
   const double ingest_seconds = absl::ToDoubleSeconds(absl::Now() - ingest_start);
+  nlohmann::ordered_json results = {
+      {"model", engine->info().model.name},
+      {"shards", engine->info().num_shards},
+      {"threads", engine->info().num_threads},
+      {"instruction_set", engine->info().instruction_set},
+      {"ingest_documents_per_second", bench.documents / ingest_seconds},
+      {"ingest_tokens_per_second", static_cast<double>(tokens) / ingest_seconds}};
   std::printf("ingest: %d documents, %.1f documents/s, %.0f tokens/s\n", bench.documents,
               bench.documents / ingest_seconds, static_cast<double>(tokens) / ingest_seconds);
 
@@ -165,6 +174,9 @@ void Run(const BenchOptions& bench) {
               absl::ToDoubleMilliseconds(prompt.timings.score),
               absl::ToDoubleMilliseconds(prompt.timings.fetch));
 
+  results["prompt_tokens"] = prompt.prompt_tokens;
+  results["prefill_tokens_per_second"] = static_cast<double>(prompt.prompt_tokens) / prefill;
+
   std::vector<std::string> alone(static_cast<size_t>(bench.concurrency));
   double decode_seconds = 0;
   int64_t decoded = 0;
@@ -175,6 +187,8 @@ void Run(const BenchOptions& bench) {
     decoded += one.generated_tokens - 1;  // the first one comes from the prompt
   }
   std::printf("decode, 1 query: %.1f tokens/s\n", static_cast<double>(decoded) / decode_seconds);
+
+  results["decode_1_tokens_per_second"] = static_cast<double>(decoded) / decode_seconds;
 
   std::vector<std::unique_ptr<Reader>> readers;
   const absl::Time start = absl::Now();
@@ -197,12 +211,17 @@ void Run(const BenchOptions& bench) {
       "prompts\n",
       bench.concurrency, static_cast<double>(together) / longest_decode,
       static_cast<double>(together) / wall);
+  results[absl::StrCat("decode_", bench.concurrency, "_tokens_per_second")] =
+      static_cast<double>(together) / longest_decode;
+  results["resident_megabytes"] = ResidentMegabytes();
   std::printf("resident: %.0f MB, weights %.0f MB, router keys %.1f MB\n", ResidentMegabytes(),
               static_cast<double>(engine->memory_usage().weights) / 1e6,
               static_cast<double>(engine->memory_usage().router_keys) / 1e6);
   readers.clear();
   bank.reset();
   std::filesystem::remove_all(data_dir);
+  if (!bench.json.empty() && !(std::ofstream(bench.json) << results.dump(1) << "\n").flush())
+    Stop(bench.json + " cannot be written");
 }
 
 }  // namespace
@@ -218,6 +237,8 @@ int main(int argc, char** argv) {
     const std::string flag = argv[i];
     if (flag == "--model")
       bench.model = argv[i + 1];
+    else if (flag == "--json")
+      bench.json = argv[i + 1];
     else if (flag == "--shards")
       number(argv[i + 1], &bench.shards);
     else if (flag == "--threads")

@@ -2,16 +2,21 @@
 // run:
 //   share = max(bytes / read rate, operations / multiply-add rate) / time
 // A kernel is timed only after its result has been checked against a naive twin. The best of
-// several runs counts.
+// several runs counts. Where oneDNN was found when this was built, products are compared with its.
 //   msa_kernel_bench [--threads N] [--instruction-set NAME] [--buffer-mib N] [--seconds S]
-//                    [--clock wall|processor]
+//                    [--clock wall|processor] [--only TEXT] [--json FILE]
+//                    [--keys FILE --query FILE]
 // --clock processor counts the process's processor time per thread instead of the time on the wall:
-// for one thread on a machine that others use as well.
+// for one thread on a machine that others use as well. --only: the lines whose names contain TEXT.
+// --keys, --query: score_chunks alone, over the numbers in two files (faiss_peer.py).
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -20,11 +25,15 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "kernels/core/cpu_features.h"
 #include "kernels/ops/attend.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/score_chunks.h"
+#include "nlohmann/json.hpp"
 #include "tests/bench/machine_limits.h"
+#include "tests/bench/onednn_peer.h"
 #include "tests/kernels/ops/naive_ops.h"
 
 namespace msa::bench {
@@ -39,6 +48,9 @@ struct Settings {
       size_t{512} << 20;  // weights and keys rotate through this much, so that caches do not help
   double seconds = 0.3;   // per line
   bool processor_time = false;
+  std::string only;  // lines whose names contain it
+  std::string keys_file, query_file;
+  std::string json;  // results go there as well
 };
 
 // Cheap values around 0, reproducible: the top bits of a linear congruential sequence.
@@ -110,16 +122,43 @@ class Bench {
   void MatMul(int64_t m, int64_t n, int64_t k, ComputeDType compute);
   // A filter keeps every `every_nth` document: the rest need not be read.
   void ScoreChunks(int64_t num_rows, int64_t num_chunks, size_t every_nth);
+  void ScoreFiles(const std::string& keys_file, const std::string& query_file);
   void Attend(int64_t num_rows, int64_t num_keys, DType dtype);
+  // Everything that was reported, as JSON.
+  void Write(const std::string& path) const {
+    const nlohmann::ordered_json all = {
+        {"instruction_set", kernels::InstructionSet()},
+        {"threads", settings_.threads},
+        {"read_bytes_per_second", limits_.read_bytes_per_second},
+        {"f32_operations_per_second", limits_.f32_operations_per_second},
+        {"bf16_operations_per_second", limits_.bf16_operations_per_second},
+        {"kernels", results_}};
+    if (!(std::ofstream(path) << all.dump(1) << "\n").flush()) {
+      std::fprintf(stderr, "%s cannot be written\n", path.c_str());
+      std::exit(1);
+    }
+  }
 
  private:
-  void Report(const std::string& name, double seconds, double bytes, double operations,
-              bool bf16) const {
+  bool Wanted(const std::string& name) const {
+    return name.find(settings_.only) != std::string::npos;
+  }
+  // `peer`: what the peer of the same run took, and its name; empty where there is none.
+  void Report(const std::string& name, double seconds, double bytes, double operations, bool bf16,
+              double peer_seconds = 0, const char* peer = "") {
     const double rate =
         bf16 ? limits_.bf16_operations_per_second : limits_.f32_operations_per_second;
     const double bound = std::max(bytes / limits_.read_bytes_per_second, operations / rate);
-    std::printf("%-52s %7.3f ms %9.1f %9.0f %6.0f%%\n", name.c_str(), seconds * 1e3,
+    std::printf("%-52s %7.3f ms %9.1f %9.0f %6.0f%%", name.c_str(), seconds * 1e3,
                 bytes / seconds * 1e-9, operations / seconds * 1e-9, 100 * bound / seconds);
+    if (peer_seconds > 0) std::printf("  %.2f x %s", peer_seconds / seconds, peer);
+    std::printf("\n");
+    results_.push_back({{"name", name},
+                        {"seconds", seconds},
+                        {"bytes_per_second", bytes / seconds},
+                        {"operations_per_second", operations / seconds},
+                        {"share", bound / seconds}});
+    if (peer_seconds > 0) results_.back()["peer"] = {{"name", peer}, {"seconds", peer_seconds}};
     std::fflush(stdout);
   }
 
@@ -129,13 +168,22 @@ class Bench {
   Values values_;
   std::vector<kernels::BF16> memory_;
   MachineLimits limits_;
+  nlohmann::ordered_json results_ = nlohmann::ordered_json::array();
 };
 
 void Bench::MatMul(int64_t m, int64_t n, int64_t k, ComputeDType compute) {
   const bool bf16 = compute == ComputeDType::kBF16;
+  const std::string name =
+      absl::StrFormat("matmul %s M=%d N=%d K=%d", bf16 ? "bf16" : "f32 x bf16", m, n, k);
+  if (!Wanted(name)) return;
   const std::vector<float> input = values_.F32(static_cast<size_t>(m * k));
   std::vector<float> output(static_cast<size_t>(m * n));
   const auto weight_size = static_cast<size_t>(n * k);
+  if (weight_size > memory_.size()) {
+    std::printf("%-52s needs --buffer-mib %d\n", name.c_str(),
+                static_cast<int>((weight_size * 2 >> 20) + 1));
+    return;
+  }
   size_t copy = 0;
   const auto run = [&] {
     // Another part of the buffer each time: a layer's weights are cold when its turn comes.
@@ -159,47 +207,49 @@ void Bench::MatMul(int64_t m, int64_t n, int64_t k, ComputeDType compute) {
     }
     CheckValue("MatMul", output[static_cast<size_t>(row * n + column)], expected, 1e-4);
   }
+  const std::vector<float> first_output = output;
   const double seconds = BestSeconds(clock_, settings_.seconds, run);
-  char name[96];
-  std::snprintf(name, sizeof(name), "matmul %s M=%d N=%d K=%d", bf16 ? "bf16" : "f32 x bf16",
-                static_cast<int>(m), static_cast<int>(n), static_cast<int>(k));
+  // With f32 inputs the peer's weights are f32 as well: it has no product of the two.
+  double peer_seconds = 0;
+  constexpr size_t kPeerBytes = size_t{256} << 20;
+  const auto peer = OneDnnMatMul::Create(
+      m, n, k, bf16, input, memory_.data(),
+      std::max<size_t>(1, std::min(memory_.size(), kPeerBytes / 4) / weight_size));
+  if (peer != nullptr) {
+    peer->Run();
+    for (size_t i = 0; i < 100; ++i) {
+      const size_t at = i * 104729 % output.size();
+      CheckValue("oneDNN", peer->output()[at], first_output[at], 0.05);
+    }
+    peer_seconds = BestSeconds(clock_, settings_.seconds, [&] { peer->Run(); });
+  }
   Report(name, seconds, static_cast<double>(weight_size) * 2,
-         2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k), bf16);
+         2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k), bf16,
+         peer_seconds, bf16 ? "oneDNN bf16" : "oneDNN f32");
 }
 
-void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks, size_t every_nth) {
-  constexpr int64_t kWidth = 1024;
-  constexpr int64_t kTopK = 16;
-  constexpr uint32_t kChunksPerDocument = 3;
-  num_chunks = std::min(num_chunks, static_cast<int64_t>(memory_.size()) / kWidth) /
-               kChunksPerDocument * kChunksPerDocument;
-  const std::vector<float> query = values_.F32(static_cast<size_t>(num_rows * kWidth));
-  const auto num_documents = static_cast<size_t>(num_chunks / kChunksPerDocument);
-  std::vector<uint32_t> offsets(num_documents + 1);
-  for (size_t i = 0; i < offsets.size(); ++i)
-    offsets[i] = static_cast<uint32_t>(i) * kChunksPerDocument;
-  std::vector<uint32_t> numbers(num_documents);
-  std::iota(numbers.begin(), numbers.end(), 0u);
-  const std::vector<uint64_t> from(num_documents, 0);
-  const std::vector<uint64_t> to(num_documents, 2);
-  const kernels::KeyExtent extent{memory_.data(), DType::kBF16, offsets, numbers, from, to};
-  const std::vector<int64_t> query_offsets = {0, num_rows};
-  const std::vector<uint64_t> revisions = {1};
-  using kernels::NumberSet;
-  std::vector<uint64_t> words((num_documents / NumberSet::kNumbersPerBlock + 1) *
-                              NumberSet::kWordsPerBlock);
-  for (size_t i = 0; i < num_documents; i += every_nth) words[i / 64] |= uint64_t{1} << (i % 64);
-  std::vector<const uint64_t*> blocks;
-  for (size_t i = 0; i < words.size(); i += NumberSet::kWordsPerBlock) {
-    blocks.push_back(words.data() + i);
+constexpr int64_t kWidth = 1024;
+constexpr int64_t kTopK = 16;
+constexpr uint32_t kChunksPerDocument = 3;
+
+// One query's scoring of documents of three chunks each.
+struct Scoring {
+  Scoring(kernels::ThreadPool* thread_pool, const kernels::BF16* keys, int64_t num_chunks,
+          std::vector<float> query_rows)
+      : pool(thread_pool), query(std::move(query_rows)) {
+    const auto num_documents = static_cast<size_t>(num_chunks / kChunksPerDocument);
+    for (size_t i = 0; i <= num_documents; ++i)
+      offsets.push_back(static_cast<uint32_t>(i) * kChunksPerDocument);
+    numbers.resize(num_documents);
+    std::iota(numbers.begin(), numbers.end(), 0u);
+    from.assign(num_documents, 0);
+    to.assign(num_documents, 2);
+    extent = {keys, DType::kBF16, offsets, numbers, from, to};
+    query_offsets = {0, static_cast<int64_t>(query.size()) / kWidth};
   }
-  const NumberSet filter{blocks};
-  const std::vector<const NumberSet*> filters = {every_nth == 1 ? nullptr : &filter};
-  std::vector<kernels::ScoredDocument> top(kTopK);
-  std::vector<int64_t> found(1);
-  const auto run = [&] {
-    CheckOk(kernels::ScoreChunks({kernels::DeviceKind::kCpu, &pool_},
-                                 {.query = {query.data(), {num_rows, kWidth}},
+  void Run() {
+    CheckOk(kernels::ScoreChunks({kernels::DeviceKind::kCpu, pool},
+                                 {.query = {query.data(), {query_offsets.back(), kWidth}},
                                   .query_offsets = query_offsets,
                                   .query_revisions = revisions,
                                   .query_filters = filters,
@@ -210,11 +260,43 @@ void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks, size_t every_nth) 
                                   .top_k = kTopK,
                                   .top = {top.data(), {1, kTopK}},
                                   .num_found = absl::MakeSpan(found)}));
-  };
-  run();
+  }
+
+  kernels::ThreadPool* pool;
+  std::vector<float> query;  // [T, kWidth]
+  std::vector<uint32_t> offsets, numbers;
+  std::vector<uint64_t> from, to;
+  kernels::KeyExtent extent;
+  std::vector<int64_t> query_offsets;
+  std::vector<uint64_t> revisions = {1};
+  std::vector<const kernels::NumberSet*> filters = {nullptr};
+  std::vector<kernels::ScoredDocument> top = std::vector<kernels::ScoredDocument>(kTopK);
+  std::vector<int64_t> found = {0};
+};
+
+void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks, size_t every_nth) {
+  num_chunks = std::min(num_chunks, static_cast<int64_t>(memory_.size()) / kWidth) /
+               kChunksPerDocument * kChunksPerDocument;
+  const std::string name = absl::StrFormat("score_chunks bf16 T=%d, 1/%d of %d chunks of 1024",
+                                           num_rows, every_nth, num_chunks);
+  if (!Wanted(name)) return;
+  Scoring scoring(&pool_, memory_.data(), num_chunks,
+                  values_.F32(static_cast<size_t>(num_rows * kWidth)));
+  using kernels::NumberSet;
+  const size_t num_documents = scoring.numbers.size();
+  std::vector<uint64_t> words((num_documents / NumberSet::kNumbersPerBlock + 1) *
+                              NumberSet::kWordsPerBlock);
+  for (size_t i = 0; i < num_documents; i += every_nth) words[i / 64] |= uint64_t{1} << (i % 64);
+  std::vector<const uint64_t*> blocks;
+  for (size_t i = 0; i < words.size(); i += NumberSet::kWordsPerBlock) {
+    blocks.push_back(words.data() + i);
+  }
+  const NumberSet filter{blocks};
+  if (every_nth > 1) scoring.filters = {&filter};
+  scoring.Run();
   kernels::naive::Doubles rows;
-  for (const float value : query) rows.push_back(kernels::ToF32(kernels::ToBF16(value)));
-  for (const kernels::ScoredDocument& document : top) {
+  for (const float value : scoring.query) rows.push_back(kernels::ToF32(kernels::ToBF16(value)));
+  for (const kernels::ScoredDocument& document : scoring.top) {
     if (document.number % every_nth != 0) CheckValue("filtered out", 1, 0, 0);
     kernels::naive::Doubles keys;
     for (size_t i = 0; i < kChunksPerDocument * kWidth; ++i) {
@@ -230,19 +312,48 @@ void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks, size_t every_nth) 
     CheckValue("ScoreChunks", document.score, kernels::naive::DocumentScore(rule, rows, keys),
                1e-4);
   }
-  const double seconds = BestSeconds(clock_, settings_.seconds, run);
-  char name[96];
-  std::snprintf(name, sizeof(name), "score_chunks bf16 T=%d, 1/%d of %d chunks of 1024",
-                static_cast<int>(num_rows), static_cast<int>(every_nth),
-                static_cast<int>(num_chunks));
+  const double seconds = BestSeconds(clock_, settings_.seconds, [&] { scoring.Run(); });
   const double keys = static_cast<double>(num_chunks) / static_cast<double>(every_nth) * kWidth;
   Report(name, seconds, keys * 2, 2.0 * static_cast<double>(num_rows) * keys, true);
+}
+
+// Keys [C, kWidth] as bf16 and query rows [T, kWidth] as f32, of two files; prints what was found
+// as well. faiss_peer.py compares both with its own.
+void Bench::ScoreFiles(const std::string& keys_file, const std::string& query_file) {
+  const auto read = [](const std::string& path, auto* values) {
+    std::ifstream file(path, std::ios::binary | std::ios::ate);
+    values->resize(file ? static_cast<size_t>(file.tellg()) / sizeof(values->front()) : 0);
+    file.seekg(0).read(reinterpret_cast<char*>(values->data()),
+                       static_cast<std::streamsize>(values->size() * sizeof(values->front())));
+    if (!file || values->empty()) {
+      std::fprintf(stderr, "%s cannot be read\n", path.c_str());
+      std::exit(1);
+    }
+  };
+  std::vector<float> query;
+  read(keys_file, &memory_);
+  read(query_file, &query);
+  const auto num_chunks = static_cast<int64_t>(memory_.size()) / kWidth;
+  const auto num_rows = static_cast<double>(query.size()) / kWidth;
+  Scoring scoring(&pool_, memory_.data(), num_chunks, std::move(query));
+  const double seconds = BestSeconds(clock_, settings_.seconds, [&] { scoring.Run(); });
+  const auto keys = static_cast<double>(num_chunks * kWidth);
+  Report(absl::StrFormat("score_chunks bf16 T=%.0f, %d chunks of 1024", num_rows, num_chunks),
+         seconds, keys * 2, 2.0 * num_rows * keys, true);
+  std::printf("found");
+  for (const kernels::ScoredDocument& document : scoring.top)
+    std::printf(" %u:%.9g", document.number, document.score);
+  std::printf("\n");
 }
 
 void Bench::Attend(int64_t num_rows, int64_t num_keys, DType dtype) {
   constexpr int64_t kHeads = 16;
   constexpr int64_t kKvHeads = 8;
   constexpr int64_t kHeadDim = 128;
+  const std::string name =
+      absl::StrFormat("attend %s T=%d, %d keys, 16 x 128 heads, 8 KV",
+                      dtype == DType::kF32 ? "f32" : "bf16", num_rows, num_keys);
+  if (!Wanted(name)) return;
   const kernels::KvPageShape shape{kKvHeads, 64, kHeadDim, dtype};
   const auto num_pages = static_cast<size_t>(num_keys / shape.rows_per_page);
   const auto page_bytes = static_cast<size_t>(shape.bytes());
@@ -295,12 +406,17 @@ void Bench::Attend(int64_t num_rows, int64_t num_keys, DType dtype) {
   }
   const double seconds = BestSeconds(clock_, settings_.seconds, run);
   const double seen = std::accumulate(visible.begin(), visible.end(), 0.0);
-  char name[96];
-  std::snprintf(name, sizeof(name), "attend %s T=%d, %d keys, 16 x 128 heads, 8 KV",
-                dtype == DType::kF32 ? "f32" : "bf16", static_cast<int>(num_rows),
-                static_cast<int>(num_keys));
   Report(name, seconds, static_cast<double>(num_pages * page_bytes), 4.0 * seen * kHeads * kHeadDim,
          false);
+}
+
+// OpenMP, which the peer uses, reads these when a program starts; threads that spin for work would
+// take the cores from ours.
+void StartAgainWithOpenMpSettings(int threads, char** argv) {
+  if (::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  ::setenv("OMP_WAIT_POLICY", "passive", 1);
+  ::setenv("OMP_NUM_THREADS", absl::StrCat(threads).c_str(), 1);
+  ::execv("/proc/self/exe", argv);
 }
 
 int Main(int argc, char** argv) {
@@ -312,9 +428,18 @@ int Main(int argc, char** argv) {
       settings.buffer_bytes = static_cast<size_t>(std::max(64, std::atoi(argv[i + 1]))) << 20;
     if (flag == "--seconds") settings.seconds = std::atof(argv[i + 1]);
     if (flag == "--clock") settings.processor_time = std::string_view(argv[i + 1]) == "processor";
+    if (flag == "--keys") settings.keys_file = argv[i + 1];
+    if (flag == "--query") settings.query_file = argv[i + 1];
+    if (flag == "--json") settings.json = argv[i + 1];
+    if (flag == "--only") settings.only = argv[i + 1];
     if (flag == "--instruction-set") CheckOk(kernels::LimitInstructionSet(argv[i + 1]));
   }
+  StartAgainWithOpenMpSettings(settings.threads, argv);
   Bench bench(settings);
+  if (!settings.keys_file.empty()) {
+    bench.ScoreFiles(settings.keys_file, settings.query_file);
+    return 0;
+  }
   constexpr int64_t kShapes[][2] = {
       {1024, 1024}, {2048, 1024}, {3072, 1024}, {1024, 2048}, {1024, 3072}};  // N, K
   for (const ComputeDType compute : {ComputeDType::kBF16, ComputeDType::kF32}) {
@@ -332,6 +457,7 @@ int Main(int argc, char** argv) {
     bench.Attend(1, 4096, dtype);
     bench.Attend(256, 1024, dtype);
   }
+  if (!settings.json.empty()) bench.Write(settings.json);
   return 0;
 }
 
