@@ -24,14 +24,14 @@ struct DotBlock {
   const std::byte* stored = nullptr;  // rows of `k` elements in the stored dtype
   size_t stored_stride = 0;           // in bytes
   size_t num_stored = 0;
-  size_t k = 0;
+  size_t k = 0;  // at least 1
   float* out = nullptr;
   size_t out_stride = 0;  // in floats
   bool add = false;
 };
 
 struct DotKernel {
-  // Bytes of `num_rows` prepared rows of k elements.
+  // Bytes of `num_rows` prepared rows of k elements; a multiple of 64.
   size_t (*prepared_bytes)(size_t num_rows, size_t k);
   // Writes row `index` of `num_rows` into the layout that `multiply` reads; `prepared`, where the
   // rows begin, is aligned to 64 bytes.

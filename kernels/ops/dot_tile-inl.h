@@ -1,6 +1,6 @@
 // The tile of dot_product.h for one target. A fragment: included inside the namespace and the
-// attributes of a target, once per target, after <cstring>, <algorithm>, hwy/highway.h and
-// kernels/ops/dot_product.h. No include guard.
+// attributes of a target, once per target, after <cstring>, <algorithm>, hwy/cache_control.h,
+// hwy/highway.h, kernels/core/aligned_buffer.h and kernels/ops/dot_product.h. No include guard.
 
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -57,15 +57,17 @@ HWY_INLINE F32Vector MultiplyAdd(F32Vector x, F32Vector w, F32Vector sum) {
 }
 
 // A format says how rows are prepared and how one step is multiplied. Element types are raw bits. A
-// tile has at most kMostTileRows rows; its sums, one stored vector per column and one row vector fit in
-// the registers.
+// tile has at most kMostTileRows rows; its sums, one stored vector per column and one row vector
+// fit in the registers.
 //
 // Prepared rows lie in the order in which a tile reads them: tile by tile, within a tile step by
-// step, within a step row by row, kStep elements each.
+// step, within a step row by row, kStep elements each. Prepare writes one row of that, its steps
+// `step_stride` elements apart.
 
 constexpr size_t kMostTileRows = 6;
 
-// Stored rows that a tile multiplies at a time: enough sums to hide the multiply-add's latency.
+// Stored rows that a tile multiplies at a time: as many sums as fit, to hide the multiply-add's
+// latency.
 constexpr size_t TileColumns(size_t rows) {
   if (HWY_CAP_GE512) return rows <= 2 ? 8 : 4;
   return rows == 1 ? 8 : rows == 2 ? 4 : 2;
@@ -180,7 +182,7 @@ size_t PaddedLength(size_t k) {
 
 template <class Format>
 size_t PreparedBytes(size_t num_rows, size_t k) {
-  return num_rows * PaddedLength<Format>(k) * sizeof(typename Format::Row);
+  return (num_rows * PaddedLength<Format>(k) * sizeof(typename Format::Row) + 63) / 64 * 64;
 }
 
 template <class Format>
@@ -201,8 +203,8 @@ HWY_INLINE const T* Behind(const T* address, size_t distance) {
   return reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(address) + distance);
 }
 
-// What a tile asks the memory for while it multiplies: `ahead` bytes behind its own stored rows. Tile
-// `turn` of `num_turns` does so for every num_turns-th of them.
+// What a tile asks the memory for while it multiplies: `ahead` bytes behind its own stored rows.
+// Tile `turn` of `num_turns` does so for every num_turns-th of them.
 struct Prefetch {
   size_t ahead;
   size_t turn;
@@ -280,7 +282,8 @@ HWY_INLINE void WriteProducts(const DotBlock& block, size_t columns, float* out,
 constexpr size_t kRowBytesInCache = 24 * 1024;
 
 // One tile of rows with stored rows [begin, end) of the block. Rows that do not fit the first-level
-// cache are multiplied a part of K at a time; the sums wait in memory meanwhile.
+// cache are multiplied a part of K at a time; the sums wait in memory meanwhile. A row alone is
+// not: it is limited by the stored rows, which it reads once.
 template <class Format, size_t kRows>
 HWY_NOINLINE void MultiplyRows(const DotBlock& block, size_t first_row, size_t begin, size_t end,
                                const Prefetch& prefetch) {

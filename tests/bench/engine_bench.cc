@@ -20,6 +20,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/engine.h"
+#include "engine/engine_observer.h"
 #include "nlohmann/json.hpp"
 
 namespace msa::engine {
@@ -31,7 +32,7 @@ struct BenchOptions {
   int threads = 0;
   int documents = 200;
   int prompt_tokens = 512;
-  int new_tokens = 32;
+  int new_tokens = 64;
   int concurrency = 16;
   std::string json;  // results go there as well
 };
@@ -103,6 +104,36 @@ GenerateRequest Question(int words, int seed, int new_tokens) {
   return request;
 }
 
+// Sums up the steps that decoded for a given number of queries and did nothing else.
+class DecodeSteps : public EngineObserver {
+ public:
+  void StepDone(int64_t decode_rows, int64_t prefill_rows, int64_t encode_rows,
+                absl::Duration elapsed) override {
+    std::lock_guard lock(mutex_);
+    if (decode_rows != num_queries_ || prefill_rows > 0 || encode_rows > 0) return;
+    ++num_steps_;
+    elapsed_ += elapsed;
+  }
+  void Start(int num_queries) {
+    std::lock_guard lock(mutex_);
+    num_queries_ = num_queries;
+    num_steps_ = 0;
+    elapsed_ = absl::ZeroDuration();
+  }
+  double TokensPerSecond() {
+    std::lock_guard lock(mutex_);
+    if (num_steps_ == 0)
+      Stop("no step decoded for all queries at once: raise --new-tokens or lower --concurrency");
+    return static_cast<double>(num_steps_ * num_queries_) / absl::ToDoubleSeconds(elapsed_);
+  }
+
+ private:
+  std::mutex mutex_;
+  int64_t num_queries_ = 0;
+  int64_t num_steps_ = 0;
+  absl::Duration elapsed_;
+};
+
 double ResidentMegabytes() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
@@ -121,7 +152,8 @@ void Run(const BenchOptions& bench) {
   options.num_shards = bench.shards;
   options.num_threads = bench.threads;
   options.kv_memory_bytes = int64_t{4} << 30;
-  auto opened = Engine::Open(options, nullptr);
+  DecodeSteps decode_steps;  // outlives the engine
+  auto opened = Engine::Open(options, &decode_steps);
   if (!opened.ok()) Stop(opened.status().ToString());
   const std::unique_ptr<Engine> engine = *std::move(opened);
   std::printf("%s, %d shards, %d threads, %s, compute %s, bank %s\n",
@@ -178,41 +210,34 @@ void Run(const BenchOptions& bench) {
   results["prefill_tokens_per_second"] = static_cast<double>(prompt.prompt_tokens) / prefill;
 
   std::vector<std::string> alone(static_cast<size_t>(bench.concurrency));
-  double decode_seconds = 0;
-  int64_t decoded = 0;
+  decode_steps.Start(1);
   for (int i = 0; i < bench.concurrency; ++i) {
-    const FinishedEvent one = Reader(engine.get(), Question(16, i, bench.new_tokens))
-                                  .Wait(&alone[static_cast<size_t>(i)]);
-    decode_seconds += absl::ToDoubleSeconds(one.timings.decode);
-    decoded += one.generated_tokens - 1;  // the first one comes from the prompt
+    Reader(engine.get(), Question(16, i, bench.new_tokens)).Wait(&alone[static_cast<size_t>(i)]);
   }
-  std::printf("decode, 1 query: %.1f tokens/s\n", static_cast<double>(decoded) / decode_seconds);
+  const double decode_alone = decode_steps.TokensPerSecond();
+  std::printf("decode, 1 query: %.1f tokens/s\n", decode_alone);
+  results["decode_1_tokens_per_second"] = decode_alone;
 
-  results["decode_1_tokens_per_second"] = static_cast<double>(decoded) / decode_seconds;
-
+  decode_steps.Start(bench.concurrency);
   std::vector<std::unique_ptr<Reader>> readers;
   const absl::Time start = absl::Now();
   for (int i = 0; i < bench.concurrency; ++i) {
     readers.push_back(std::make_unique<Reader>(engine.get(), Question(16, i, bench.new_tokens)));
   }
   int64_t together = 0;
-  double longest_decode = 0;
   for (int i = 0; i < bench.concurrency; ++i) {
     std::string written;
-    const FinishedEvent one = readers[static_cast<size_t>(i)]->Wait(&written);
-    together += one.generated_tokens - 1;
-    longest_decode = std::max(longest_decode, absl::ToDoubleSeconds(one.timings.decode));
+    together += readers[static_cast<size_t>(i)]->Wait(&written).generated_tokens;
     if (written != alone[static_cast<size_t>(i)])
       Stop("a query's tokens depend on its company: nothing is reported");
   }
   const double wall = absl::ToDoubleSeconds(absl::Now() - start);
+  const double decode_together = decode_steps.TokensPerSecond();
   std::printf(
-      "decode, %d queries: %.1f tokens/s in decode steps, %.1f tokens/s of wall time with their "
-      "prompts\n",
-      bench.concurrency, static_cast<double>(together) / longest_decode,
-      static_cast<double>(together) / wall);
-  results[absl::StrCat("decode_", bench.concurrency, "_tokens_per_second")] =
-      static_cast<double>(together) / longest_decode;
+      "decode, %d queries: %.1f tokens/s in the steps that all of them shared, %.1f tokens/s of "
+      "wall time with their prompts\n",
+      bench.concurrency, decode_together, static_cast<double>(together) / wall);
+  results[absl::StrCat("decode_", bench.concurrency, "_tokens_per_second")] = decode_together;
   results["resident_megabytes"] = ResidentMegabytes();
   std::printf("resident: %.0f MB, weights %.0f MB, router keys %.1f MB\n", ResidentMegabytes(),
               static_cast<double>(engine->memory_usage().weights) / 1e6,

@@ -51,6 +51,7 @@ struct Settings {
   std::string only;  // lines whose names contain it
   std::string keys_file, query_file;
   std::string json;  // results go there as well
+  std::string instruction_set;
 };
 
 // Cheap values around 0, reproducible: the top bits of a linear congruential sequence.
@@ -410,12 +411,16 @@ void Bench::Attend(int64_t num_rows, int64_t num_keys, DType dtype) {
          false);
 }
 
-// OpenMP, which the peer uses, reads these when a program starts; threads that spin for work would
-// take the cores from ours.
-void StartAgainWithOpenMpSettings(int threads, char** argv) {
-  if (::getenv("OMP_WAIT_POLICY") != nullptr) return;
+// oneDNN and its OpenMP read these when a program starts: our threads and instruction set, and no
+// threads that spin for work and take the cores from ours.
+void StartAgainWithPeerSettings(const Settings& settings, char** argv) {
+  constexpr char kStartedAgain[] = "MSA_KERNEL_BENCH_STARTED_AGAIN";
+  if (::getenv(kStartedAgain) != nullptr) return;
+  ::setenv(kStartedAgain, "1", 1);
   ::setenv("OMP_WAIT_POLICY", "passive", 1);
-  ::setenv("OMP_NUM_THREADS", absl::StrCat(threads).c_str(), 1);
+  ::setenv("OMP_NUM_THREADS", absl::StrCat(settings.threads).c_str(), 1);
+  if (settings.instruction_set == "avx2") ::setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1);
+  if (settings.instruction_set == "avx512") ::setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE", 1);
   ::execv("/proc/self/exe", argv);
 }
 
@@ -432,9 +437,11 @@ int Main(int argc, char** argv) {
     if (flag == "--query") settings.query_file = argv[i + 1];
     if (flag == "--json") settings.json = argv[i + 1];
     if (flag == "--only") settings.only = argv[i + 1];
-    if (flag == "--instruction-set") CheckOk(kernels::LimitInstructionSet(argv[i + 1]));
+    if (flag == "--instruction-set") settings.instruction_set = argv[i + 1];
   }
-  StartAgainWithOpenMpSettings(settings.threads, argv);
+  StartAgainWithPeerSettings(settings, argv);
+  if (!settings.instruction_set.empty())
+    CheckOk(kernels::LimitInstructionSet(settings.instruction_set));
   Bench bench(settings);
   if (!settings.keys_file.empty()) {
     bench.ScoreFiles(settings.keys_file, settings.query_file);

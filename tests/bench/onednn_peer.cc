@@ -1,14 +1,9 @@
 #include "tests/bench/onednn_peer.h"
 
-#ifdef MSA_WITH_ONEDNN
 #include <oneapi/dnnl/dnnl.hpp>
-#endif
-
 #include <utility>
 
 namespace msa::bench {
-
-#ifdef MSA_WITH_ONEDNN
 
 struct OneDnnMatMul::Impl {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
@@ -28,35 +23,34 @@ std::unique_ptr<OneDnnMatMul> OneDnnMatMul::Create(int64_t m, int64_t n, int64_t
   using dnnl::memory;
   const auto dtype = bf16 ? memory::data_type::bf16 : memory::data_type::f32;
   auto impl = std::make_unique<Impl>();
-  const memory::desc input_shape({m, k}, dtype, memory::format_tag::ab);
-  const memory::desc output_shape({m, n}, memory::data_type::f32, memory::format_tag::ab);
-  const memory::desc any_weights({k, n}, dtype, memory::format_tag::any);
-  dnnl::matmul::primitive_desc choice;
   try {
-    choice = dnnl::matmul::primitive_desc(
+    const memory::desc input_shape({m, k}, dtype, memory::format_tag::ab);
+    const memory::desc output_shape({m, n}, memory::data_type::f32, memory::format_tag::ab);
+    const memory::desc any_weights({k, n}, dtype, memory::format_tag::any);
+    const dnnl::matmul::primitive_desc choice(
         dnnl::matmul::desc(input_shape, any_weights, output_shape), impl->engine);
+    impl->product = dnnl::matmul(choice);
+    const auto convert = [&](const memory::desc& from_shape, const void* data,
+                             const memory::desc& to_shape) {
+      memory from(from_shape, impl->engine, const_cast<void*>(data));
+      memory to(to_shape, impl->engine);
+      dnnl::reorder(from, to).execute(impl->stream, from, to);
+      impl->stream.wait();
+      return to;
+    };
+    impl->input = convert({{m, k}, memory::data_type::f32, memory::format_tag::ab}, input.data(),
+                          input_shape);
+    for (size_t i = 0; i < num_copies; ++i) {
+      // [n, k] in rows is [k, n] in columns.
+      const memory::desc rows({k, n}, memory::data_type::bf16, memory::dims{1, k});
+      impl->weights.push_back(
+          convert(rows, weights + i * static_cast<size_t>(n * k), choice.weights_desc()));
+    }
+    impl->output.resize(static_cast<size_t>(m * n));
+    impl->output_memory = memory(output_shape, impl->engine, impl->output.data());
   } catch (const dnnl::error&) {
     return nullptr;
   }
-  impl->product = dnnl::matmul(choice);
-  const auto convert = [&](const memory::desc& from_shape, const void* data,
-                           const memory::desc& to_shape) {
-    memory from(from_shape, impl->engine, const_cast<void*>(data));
-    memory to(to_shape, impl->engine);
-    dnnl::reorder(from, to).execute(impl->stream, from, to);
-    impl->stream.wait();
-    return to;
-  };
-  impl->input =
-      convert({{m, k}, memory::data_type::f32, memory::format_tag::ab}, input.data(), input_shape);
-  for (size_t i = 0; i < num_copies; ++i) {
-    // [n, k] in rows is [k, n] in columns.
-    const memory::desc rows({k, n}, memory::data_type::bf16, memory::dims{1, k});
-    impl->weights.push_back(
-        convert(rows, weights + i * static_cast<size_t>(n * k), choice.weights_desc()));
-  }
-  impl->output.resize(static_cast<size_t>(m * n));
-  impl->output_memory = memory(output_shape, impl->engine, impl->output.data());
   return std::unique_ptr<OneDnnMatMul>(new OneDnnMatMul(std::move(impl)));
 }
 
@@ -69,21 +63,6 @@ void OneDnnMatMul::Run() {
 }
 
 const std::vector<float>& OneDnnMatMul::output() const { return impl_->output; }
-
-#else
-
-struct OneDnnMatMul::Impl {
-  std::vector<float> output;
-};
-std::unique_ptr<OneDnnMatMul> OneDnnMatMul::Create(int64_t, int64_t, int64_t, bool,
-                                                   const std::vector<float>&, const kernels::BF16*,
-                                                   size_t) {
-  return nullptr;
-}
-void OneDnnMatMul::Run() {}
-const std::vector<float>& OneDnnMatMul::output() const { return impl_->output; }
-
-#endif
 
 OneDnnMatMul::OneDnnMatMul(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 OneDnnMatMul::~OneDnnMatMul() = default;

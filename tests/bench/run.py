@@ -54,11 +54,14 @@ def main():
     parser.add_argument("--chunks", type=int, default=1 << 20)
     parser.add_argument("--python", default=sys.executable)
     arguments = parser.parse_args()
-    out = arguments.out
+    out = arguments.out.absolute()
+    python = arguments.python if os.sep not in arguments.python else os.path.abspath(arguments.python)
     out.mkdir(parents=True, exist_ok=True)
     targets = ["msa_kernel_bench", "msa_engine_bench"]
     if arguments.model is None:
         targets.append("msa-make-checkpoint")
+    # Peers that were not found before are looked for again.
+    run(["cmake", "--preset", "release", "-DMSA_BUILD_TESTS=ON", "-UMSA_ONEDNN_*"], out / "configure.txt")
     run(["cmake", "--build", ROOT / "build/release", "--target", *targets], out / "build.txt")
     threads = ["--threads", arguments.threads]
     left_out = []
@@ -67,14 +70,13 @@ def main():
         out / "kernels.txt")
     results = {"kernels": json.loads((out / "kernels.json").read_text())}
 
-    if has_modules(arguments.python, "faiss", "numpy"):
-        results["faiss"] = run(
-            [arguments.python, HERE / "faiss_peer.py", BIN / "msa_kernel_bench", *threads, "--chunks", arguments.chunks],
-            out / "faiss.txt")
+    if has_modules(python, "faiss", "numpy"):
+        command = [python, HERE / "faiss_peer.py", BIN / "msa_kernel_bench", *threads, "--chunks", arguments.chunks]
+        results["faiss"] = json.loads(run(command, out / "faiss.txt")[-1])
     else:
         left_out.append("faiss_peer.py")
 
-    model = arguments.model
+    model = arguments.model and arguments.model.absolute()
     if model is None:
         model = out / "0.6b"
         if not (model / "config.json").exists():
@@ -84,10 +86,10 @@ def main():
         out / "engine.txt")
     results["engine"] = json.loads((out / "engine.json").read_text())
 
-    if has_modules(arguments.python, "torch"):
+    if has_modules(python, "torch"):
         peers = []
         for dtype in ("bf16", "f32"):
-            command = [arguments.python, HERE / "torch_peer.py", "--model", model, *threads, "--dtype", dtype,
+            command = [python, HERE / "torch_peer.py", "--model", model, *threads, "--dtype", dtype,
                        "--prompt-tokens", results["engine"]["prompt_tokens"]]
             peers.append(json.loads(run(command, out / f"torch_{dtype}.txt")[-1]))
         keys = [key for key in peers[0] if key.endswith("tokens_per_second")]
@@ -100,7 +102,7 @@ def main():
 
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     for name in left_out:
-        print(f"left out: {name}, its modules are not installed for {arguments.python}")
+        print(f"left out: {name}, its modules are not installed for {python}")
     print(f"results: {out / 'results.json'}")
 
 

@@ -22,7 +22,7 @@ void Check(const std::string& bytes) {
   std::istringstream stream(bytes);
   auto reader = DocumentReader::Open({"-"}, &stream);
   MSA_CHECK(reader.ok(), "standard input is always there");
-  // Lines do not depend on each other: more of them only take longer.
+  // Four are enough for what passes from line to line; more of them only take longer.
   constexpr int kMostLines = 4;
   for (int i = 0; i < kMostLines; ++i) {
     auto next = (*reader)->Next();
