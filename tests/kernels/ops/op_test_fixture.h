@@ -43,6 +43,12 @@ class OpTest : public testing::TestWithParam<std::string> {
     for (float& value : values) value = ToF32(ToBF16(value));
     return values;
   }
+  // Whole numbers from -8 to 8: bf16 holds them, f32 their sums of products.
+  std::vector<float> WholeNumbers(int64_t count) {
+    std::vector<float> values(static_cast<size_t>(count));
+    for (float& value : values) value = static_cast<float>(RandomBelow(17) - 8);
+    return values;
+  }
   int64_t RandomBelow(int64_t bound) {
     return std::uniform_int_distribution<int64_t>(0, bound - 1)(generator_);
   }
