@@ -25,6 +25,8 @@ class RunningTopK {
     }
   }
 
+  bool is_full() const { return heap_.size() == k_; }
+  const ScoredDocument& worst() const { return heap_.front(); }           // not of an empty one
   const std::vector<ScoredDocument>& documents() const { return heap_; }  // in no particular order
 
  private:

@@ -24,6 +24,9 @@ absl::Status CheckExtent(const KeyExtent& extent) {
   const auto num_chunks = static_cast<int64_t>(extent.chunk_offsets.back());
   MSA_RETURN_IF_ERROR(CheckOffsets(kOp, "chunk_offsets", extent.chunk_offsets, num_chunks));
   if (num_chunks > 0 && extent.keys == nullptr) return ArgumentError(kOp, "an extent has no keys");
+  if (reinterpret_cast<uintptr_t>(extent.quantized_keys) % 64 != 0) {
+    return ArgumentError(kOp, "an extent's quantized keys are not aligned to 64 bytes");
+  }
   return absl::OkStatus();
 }
 

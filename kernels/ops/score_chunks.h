@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/status/status.h"
@@ -25,6 +26,9 @@ struct KeyExtent {
   // [N] each: visible to a query of revision r iff from <= r < to.
   absl::Span<const uint64_t> from_revision;
   absl::Span<const uint64_t> to_revision;
+  // The same keys in groups of quantized_keys.h, from chunk 0 on, aligned to 64 bytes; null: there
+  // are none.
+  const std::byte* quantized_keys = nullptr;
 };
 
 struct ScoredDocument {
@@ -35,6 +39,12 @@ struct ScoredDocument {
     return a.score != b.score ? a.score > b.score : a.number < b.number;
   }
   friend bool operator==(const ScoredDocument&, const ScoredDocument&) = default;
+};
+
+// What a first pass over quantised keys came to.
+struct FirstPassStats {
+  int64_t rescored_documents = 0;  // whose exact keys were read after it
+  int64_t fallbacks = 0;           // all exact keys had to be read after it
 };
 
 struct ScoreChunksArgs {
@@ -56,9 +66,10 @@ struct ScoreChunksArgs {
   // kBF16: the query is rounded to bf16 once where keys are bf16.
   ComputeDType compute = ComputeDType::kBF16;
   absl::Span<const KeyExtent> extents;
-  int64_t top_k = 0;                // k
-  HostView<ScoredDocument, 2> top;  // [Q, k], best first
-  absl::Span<int64_t> num_found;    // [Q], at most k
+  int64_t top_k = 0;                     // k
+  HostView<ScoredDocument, 2> top;       // [Q, k], best first
+  absl::Span<int64_t> num_found;         // [Q], at most k
+  FirstPassStats* first_pass = nullptr;  // +=; null: nobody wants to know
 };
 
 // For every query: scores of all documents of the shard that are visible to it and in its filter,
@@ -70,6 +81,10 @@ struct ScoreChunksArgs {
 //   document score = scale * (max or mean of S[j] over its chunks, added in their order)
 // NaN is the lowest: a maximum passes over it, and a document whose score is NaN gets -infinity.
 // A document without chunks is never found.
+// Where extents have quantised keys, and heads are averaged and rows and chunks reduced by their
+// maximum, these are read first (key_candidates.h); the exact keys of the documents that may be
+// among the best are read then, and scored as without. The result is the same, bit for bit. Queries
+// that all have filters are answered from the exact keys at once.
 // A document's score does not depend on the extent, the shard or the company it is scored in
 // (bitwise), and scratch memory does not grow with the number of chunks: a running top-k per
 // worker, merged at the end. Equal scores: the lower number.

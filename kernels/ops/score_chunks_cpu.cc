@@ -3,11 +3,15 @@
 #include <cstddef>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "kernels/core/aligned_buffer.h"
 #include "kernels/ops/cpu_ops.h"
+#include "kernels/ops/document_ranges.h"
+#include "kernels/ops/document_visibility.h"
 #include "kernels/ops/dot_product.h"
+#include "kernels/ops/key_candidates.h"
 #include "kernels/ops/row_ranges.h"
 #include "kernels/ops/running_top_k.h"
 
@@ -23,13 +27,6 @@ constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 float MaxIgnoringNaN(float best, float value) { return value > best ? value : best; }
 
-// A whole number of documents of one extent.
-struct DocumentRange {
-  const KeyExtent* extent;
-  size_t first_document;
-  size_t end_document;
-};
-
 // Chunks of one document that lie side by side in a block.
 struct Piece {
   size_t document;
@@ -40,7 +37,7 @@ struct Piece {
 
 class Scorer {
  public:
-  Scorer(ThreadPool& pool, const ScoreChunksArgs& args) : args_(args) {
+  Scorer(ThreadPool& pool, const ScoreChunksArgs& args) : args_(args), visibility_(args) {
     // Extents of one shard share a dtype; should they not, each dtype gets its prepared rows.
     for (const KeyExtent& extent : args.extents) {
       if (prepared_[Index(extent.dtype)].kernel.multiply == nullptr) Prepare(pool, extent.dtype);
@@ -65,9 +62,6 @@ class Scorer {
   int64_t HeadsPerGroup() const { return args_.num_query_heads / args_.num_kv_heads; }
   bool PerHead() const { return args_.head_reduce == HeadReduce::kMax; }
   bool LastRowOnly() const { return args_.query_reduce == QueryReduce::kLast; }
-  bool HasRows(int64_t query) const {
-    return args_.query_offsets[Q(query)] < args_.query_offsets[Q(query + 1)];
-  }
   static size_t Q(int64_t query) { return static_cast<size_t>(query); }
 
   // Rows that are multiplied: all routed rows, or the last one of each query (of an empty query
@@ -83,23 +77,6 @@ class Scorer {
     return LastRowOnly() ? std::max<int64_t>(0, args_.query_offsets[Q(row + 1)] - 1) : row;
   }
 
-  bool MayFind(int64_t query, const KeyExtent& extent, size_t document) const {
-    const uint64_t revision = args_.query_revisions[Q(query)];
-    if (!HasRows(query) || extent.from_revision[document] > revision ||
-        revision >= extent.to_revision[document]) {
-      return false;
-    }
-    const NumberSet* const filter =
-        args_.query_filters.empty() ? nullptr : args_.query_filters[Q(query)];
-    return filter == nullptr || filter->Contains(extent.numbers[document]);
-  }
-  bool AnyMayFind(const KeyExtent& extent, size_t document) const {
-    for (int64_t query = 0; query < num_queries(); ++query) {
-      if (MayFind(query, extent, document)) return true;
-    }
-    return false;
-  }
-
   void Prepare(ThreadPool& pool, DType dtype);
   size_t NextBlock(const DocumentRange& range, size_t* document, size_t* chunk,
                    std::vector<Piece>* pieces) const;
@@ -108,6 +85,7 @@ class Scorer {
   void ReduceRows(const float* row_scores, size_t num_chunks, float* chunk_scores) const;
 
   const ScoreChunksArgs& args_;
+  const DocumentVisibility visibility_;
   PreparedQuery prepared_[2];  // by stored dtype
   size_t keys_per_block_ = 0;
 };
@@ -145,7 +123,7 @@ void Scorer::Prepare(ThreadPool& pool, DType dtype) {
 // the block: columns between pieces are not wanted but read, where that costs less than copying.
 size_t Scorer::NextBlock(const DocumentRange& range, size_t* document, size_t* chunk,
                          std::vector<Piece>* pieces) const {
-  const KeyExtent& extent = *range.extent;
+  const KeyExtent& extent = args_.extents[range.extent];
   pieces->clear();
   size_t total = 0,
          in_window = 0;  // wanted chunks, and those of the first keys_per_block_ in place
@@ -153,7 +131,7 @@ size_t Scorer::NextBlock(const DocumentRange& range, size_t* document, size_t* c
     const size_t end = extent.chunk_offsets[*document + 1];
     // An open document is wanted: its first chunks were.
     const bool is_open = *chunk > extent.chunk_offsets[*document];
-    if (*chunk < end && (is_open || AnyMayFind(extent, *document))) {
+    if (*chunk < end && (is_open || visibility_.AnyMayFind(extent, *document))) {
       const size_t count = std::min(end - *chunk, keys_per_block_ - total);
       pieces->push_back({*document, *chunk, count, total});
       total += count;
@@ -244,7 +222,7 @@ void Scorer::MultiplyKeys(DType dtype, const std::byte* keys, size_t num_chunks,
 // chunk_scores [Q, keys_per_block]: S[j] of score_chunks.h, rows in ascending order.
 void Scorer::ReduceRows(const float* row_scores, size_t num_chunks, float* chunk_scores) const {
   for (int64_t query = 0; query < num_queries(); ++query) {
-    if (!HasRows(query)) continue;
+    if (!visibility_.HasRows(Q(query))) continue;
     float* const target = chunk_scores + Q(query) * keys_per_block_;
     const bool mean = args_.query_reduce == QueryReduce::kMean;
     std::fill_n(target, num_chunks, mean ? 0.0f : kLowest);
@@ -266,7 +244,7 @@ void Scorer::ReduceRows(const float* row_scores, size_t num_chunks, float* chunk
 void Scorer::Score(const DocumentRange& range, std::vector<RunningTopK>& top) const {
   static thread_local AlignedBuffer row_buffer;
   static thread_local AlignedBuffer chunk_buffer;
-  const KeyExtent& extent = *range.extent;
+  const KeyExtent& extent = args_.extents[range.extent];
   const bool mean = args_.chunk_reduce == ChunkReduce::kMean;
   float* const row_scores = row_buffer.Get<float>(static_cast<size_t>(NumRows()) * keys_per_block_);
   float* const chunk_scores = chunk_buffer.Get<float>(Q(num_queries()) * keys_per_block_);
@@ -276,7 +254,7 @@ void Scorer::Score(const DocumentRange& range, std::vector<RunningTopK>& top) co
     const auto num_chunks =
         static_cast<float>(extent.chunk_offsets[document + 1] - extent.chunk_offsets[document]);
     for (int64_t query = 0; query < num_queries(); ++query) {
-      if (MayFind(query, extent, document)) {
+      if (visibility_.MayFind(Q(query), extent, document)) {
         // Adding zero makes -0 the same score as 0.
         const float score =
             args_.scale * (mean ? open[Q(query)] / num_chunks : open[Q(query)]) + 0.0f;
@@ -305,49 +283,16 @@ void Scorer::Score(const DocumentRange& range, std::vector<RunningTopK>& top) co
   }
 }
 
-// Cuts the documents into about `num_tasks` runs of similar numbers of chunks.
-std::vector<DocumentRange> CutIntoTasks(absl::Span<const KeyExtent> extents,
-                                        size_t chunks_per_task) {
-  std::vector<DocumentRange> tasks;
-  for (const KeyExtent& extent : extents) {
-    const size_t num_documents = extent.numbers.size();
-    for (size_t first = 0; first < num_documents;) {
-      const size_t goal = extent.chunk_offsets[first] + chunks_per_task;
-      const auto* const found = std::lower_bound(extent.chunk_offsets.begin() + first + 1,
-                                                 extent.chunk_offsets.end(), goal);
-      const size_t last =
-          std::min(static_cast<size_t>(found - extent.chunk_offsets.begin()), num_documents);
-      tasks.push_back({&extent, first, last});
-      first = last;
-    }
-  }
-  return tasks;
-}
-
-}  // namespace
-
-void ScoreChunks(ThreadPool& pool, const ScoreChunksArgs& args) {
-  constexpr size_t kFewestChunksPerTask = 64;
-  constexpr size_t kRunsPerThread = 4;
-  size_t num_chunks = 0;
-  for (const KeyExtent& extent : args.extents) num_chunks += extent.chunk_offsets.back();
-  if (args.query.shape[0] == 0 || num_chunks == 0) return;
-
+// The best of all keys, read as they are.
+void ScoreExactly(ThreadPool& pool, const ScoreChunksArgs& args) {
   const Scorer scorer(pool, args);
-  const size_t num_runs = kRunsPerThread * static_cast<size_t>(pool.num_threads());
-  const std::vector<DocumentRange> tasks = CutIntoTasks(
-      args.extents, std::max(kFewestChunksPerTask, (num_chunks + num_runs - 1) / num_runs));
-  // Runs, not tasks, own a top-k: their number does not grow with the number of extents.
-  const size_t num_owners = std::min(num_runs, tasks.size());
+  const DocumentRuns runs = CutDocuments(args.extents, pool);
   const auto num_queries = static_cast<size_t>(scorer.num_queries());
   std::vector<std::vector<RunningTopK>> tops(
-      num_owners,
+      runs.num_owners,
       std::vector<RunningTopK>(num_queries, RunningTopK(static_cast<size_t>(args.top_k))));
-  pool.ParallelFor(static_cast<int64_t>(num_owners), [&](int64_t owner) {
-    for (auto task = static_cast<size_t>(owner); task < tasks.size(); task += num_owners) {
-      scorer.Score(tasks[task], tops[static_cast<size_t>(owner)]);
-    }
-  });
+  ForEachRange(pool, runs,
+               [&](size_t owner, const DocumentRange& range) { scorer.Score(range, tops[owner]); });
 
   std::vector<ScoredDocument> candidates;
   for (size_t query = 0; query < num_queries; ++query) {
@@ -362,6 +307,65 @@ void ScoreChunks(ThreadPool& pool, const ScoreChunksArgs& args) {
     std::copy_n(candidates.begin(), found, args.top.row(static_cast<int64_t>(query)));
     args.num_found[query] = static_cast<int64_t>(found);
   }
+}
+
+// Some documents as an extent of their own.
+class CopiedDocuments {
+ public:
+  CopiedDocuments(const ScoreChunksArgs& args, absl::Span<const DocumentPlace> places) {
+    static thread_local AlignedBuffer key_buffer;
+    dtype_ = args.extents.front().dtype;
+    const size_t key_bytes =
+        static_cast<size_t>(args.num_kv_heads * args.head_dim) * SizeOf(dtype_);
+    for (const DocumentPlace& place : places) {
+      const KeyExtent& extent = args.extents[place.extent];
+      chunk_offsets_.push_back(chunk_offsets_.back() + extent.chunk_offsets[place.document + 1] -
+                               extent.chunk_offsets[place.document]);
+      numbers_.push_back(extent.numbers[place.document]);
+      from_revision_.push_back(extent.from_revision[place.document]);
+      to_revision_.push_back(extent.to_revision[place.document]);
+    }
+    keys_ = key_buffer.Get<std::byte>(chunk_offsets_.back() * key_bytes);
+    for (size_t i = 0; i < places.size(); ++i) {
+      const KeyExtent& extent = args.extents[places[i].extent];
+      std::memcpy(keys_ + chunk_offsets_[i] * key_bytes,
+                  static_cast<const std::byte*>(extent.keys) +
+                      extent.chunk_offsets[places[i].document] * key_bytes,
+                  (chunk_offsets_[i + 1] - chunk_offsets_[i]) * key_bytes);
+    }
+  }
+  // Valid as long as the object, and until the thread makes another one.
+  KeyExtent extent() const {
+    return {keys_, dtype_, chunk_offsets_, numbers_, from_revision_, to_revision_};
+  }
+
+ private:
+  DType dtype_;
+  std::byte* keys_ = nullptr;
+  std::vector<uint32_t> chunk_offsets_ = {0};
+  std::vector<uint32_t> numbers_;
+  std::vector<uint64_t> from_revision_;
+  std::vector<uint64_t> to_revision_;
+};
+
+}  // namespace
+
+void ScoreChunks(ThreadPool& pool, const ScoreChunksArgs& args) {
+  if (args.query.shape[0] == 0) return;
+  FirstPassStats ignored;
+  FirstPassStats& stats = args.first_pass == nullptr ? ignored : *args.first_pass;
+  if (!HasFirstPass(args)) return ScoreExactly(pool, args);
+  const std::optional<std::vector<DocumentPlace>> places = FindCandidates(pool, args);
+  if (!places) {
+    stats.fallbacks += 1;
+    return ScoreExactly(pool, args);
+  }
+  stats.rescored_documents += static_cast<int64_t>(places->size());
+  const CopiedDocuments documents(args, *places);
+  const KeyExtent extent = documents.extent();
+  ScoreChunksArgs rest = args;
+  rest.extents = absl::MakeConstSpan(&extent, 1);
+  ScoreExactly(pool, rest);
 }
 
 }  // namespace msa::kernels::cpu

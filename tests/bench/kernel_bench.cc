@@ -27,9 +27,11 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "kernels/core/aligned_buffer.h"
 #include "kernels/core/cpu_features.h"
 #include "kernels/ops/attend.h"
 #include "kernels/ops/matmul.h"
+#include "kernels/ops/quantized_keys.h"
 #include "kernels/ops/score_chunks.h"
 #include "nlohmann/json.hpp"
 #include "tests/bench/machine_limits.h"
@@ -66,12 +68,9 @@ class Values {
     for (float& value : values) value = Next();
     return values;
   }
-  // A block of random bf16 values, repeated.
   std::vector<kernels::BF16> BF16(size_t count) {
     std::vector<kernels::BF16> values(count);
-    const size_t block = std::min<size_t>(count, 1 << 20);
-    for (size_t i = 0; i < block; ++i) values[i] = kernels::ToBF16(Next());
-    for (size_t i = block; i < count; ++i) values[i] = values[i - block];
+    for (kernels::BF16& value : values) value = kernels::ToBF16(Next());
     return values;
   }
 
@@ -123,6 +122,8 @@ class Bench {
   void MatMul(int64_t m, int64_t n, int64_t k, ComputeDType compute);
   // A filter keeps every `every_nth` document: the rest need not be read.
   void ScoreChunks(int64_t num_rows, int64_t num_chunks, size_t every_nth);
+  // The same with quantised keys beside, against the pass over exact keys in turn.
+  void ScoreWithFirstPass(int64_t num_rows, int64_t num_chunks);
   void ScoreFiles(const std::string& keys_file, const std::string& query_file);
   void Attend(int64_t num_rows, int64_t num_keys, DType dtype);
   // Everything that was reported, as JSON.
@@ -168,6 +169,8 @@ class Bench {
   kernels::ThreadPool pool_;
   Values values_;
   std::vector<kernels::BF16> memory_;
+  kernels::AlignedBuffer quantized_;
+  int64_t quantized_chunks_ = 0;
   MachineLimits limits_;
   nlohmann::ordered_json results_ = nlohmann::ordered_json::array();
 };
@@ -260,7 +263,8 @@ struct Scoring {
                                   .extents = {&extent, 1},
                                   .top_k = kTopK,
                                   .top = {top.data(), {1, kTopK}},
-                                  .num_found = absl::MakeSpan(found)}));
+                                  .num_found = absl::MakeSpan(found),
+                                  .first_pass = &first_pass}));
   }
 
   kernels::ThreadPool* pool;
@@ -273,6 +277,7 @@ struct Scoring {
   std::vector<const kernels::NumberSet*> filters = {nullptr};
   std::vector<kernels::ScoredDocument> top = std::vector<kernels::ScoredDocument>(kTopK);
   std::vector<int64_t> found = {0};
+  kernels::FirstPassStats first_pass;
 };
 
 void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks, size_t every_nth) {
@@ -316,6 +321,43 @@ void Bench::ScoreChunks(int64_t num_rows, int64_t num_chunks, size_t every_nth) 
   const double seconds = BestSeconds(clock_, settings_.seconds, [&] { scoring.Run(); });
   const double keys = static_cast<double>(num_chunks) / static_cast<double>(every_nth) * kWidth;
   Report(name, seconds, keys * 2, 2.0 * static_cast<double>(num_rows) * keys, true);
+}
+
+void Bench::ScoreWithFirstPass(int64_t num_rows, int64_t num_chunks) {
+  num_chunks = std::min(num_chunks, static_cast<int64_t>(memory_.size()) / kWidth) /
+               kChunksPerDocument * kChunksPerDocument;
+  const std::string name =
+      absl::StrFormat("score_chunks int8 first T=%d, %d chunks of 1024", num_rows, num_chunks);
+  if (!Wanted(name)) return;
+  const auto num_bytes = static_cast<size_t>(kernels::QuantizedKeyBytes(num_chunks, kWidth));
+  if (quantized_chunks_ < num_chunks) {
+    quantized_chunks_ = num_chunks;
+    kernels::QuantizeKeys(memory_.data(), DType::kBF16, kWidth, 0, num_chunks,
+                          quantized_.Get<std::byte>(num_bytes));
+  }
+  Scoring exact(&pool_, memory_.data(), num_chunks,
+                values_.F32(static_cast<size_t>(num_rows * kWidth)));
+  Scoring scoring(&pool_, memory_.data(), num_chunks, exact.query);
+  scoring.extent.quantized_keys = quantized_.Get<std::byte>(num_bytes);
+  exact.Run();
+  scoring.Run();
+  const kernels::FirstPassStats stats = scoring.first_pass;
+  if (scoring.top != exact.top) CheckValue("ScoreChunks", 0, 1, 0);
+  double seconds = std::numeric_limits<double>::infinity();
+  double exact_seconds = seconds;
+  for (int i = 0; i < 4; ++i) {
+    seconds = std::min(seconds, BestSeconds(clock_, settings_.seconds / 4, [&] { scoring.Run(); }));
+    exact_seconds =
+        std::min(exact_seconds, BestSeconds(clock_, settings_.seconds / 4, [&] { exact.Run(); }));
+  }
+  const double keys = static_cast<double>(num_chunks) * kWidth;
+  Report(name, seconds, static_cast<double>(num_bytes), 2.0 * static_cast<double>(num_rows) * keys,
+         true, exact_seconds, "the pass over exact keys");
+  results_.back()["rescored_documents"] = stats.rescored_documents;
+  results_.back()["fallbacks"] = stats.fallbacks;
+  std::printf("  %d of %d documents read exactly, %d fallbacks\n",
+              static_cast<int>(stats.rescored_documents), static_cast<int>(exact.numbers.size()),
+              static_cast<int>(stats.fallbacks));
 }
 
 // Keys [C, kWidth] as bf16 and query rows [T, kWidth] as f32, of two files; prints what was found
@@ -456,8 +498,9 @@ int Main(int argc, char** argv) {
   }
   bench.MatMul(1, 151936, 1024, ComputeDType::kBF16);
   const auto all_chunks = static_cast<int64_t>(settings.buffer_bytes) / 2048;
-  for (const int64_t num_rows : {1, 16, 48, 256}) {
-    bench.ScoreChunks(num_rows, num_rows > 16 ? all_chunks / 16 : all_chunks, 1);
+  for (const int64_t num_rows : {1, 8, 16, 48, 256}) {
+    bench.ScoreChunks(num_rows, all_chunks, 1);
+    bench.ScoreWithFirstPass(num_rows, all_chunks);
   }
   for (const size_t every_nth : {2, 10, 100}) bench.ScoreChunks(16, all_chunks, every_nth);
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
