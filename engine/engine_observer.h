@@ -23,6 +23,9 @@ class EngineObserver : public MemoryObserver {
   virtual void StepDone(int64_t /*decode_rows*/, int64_t /*prefill_rows*/, int64_t /*encode_rows*/,
                         absl::Duration /*elapsed*/) {}
   virtual void ShardScored(int /*shard*/, int64_t /*num_chunks*/, absl::Duration /*elapsed*/) {}
+  // First passes over quantised keys: documents read exactly afterwards, and passes after which all
+  // were.
+  virtual void FirstPassDone(int64_t /*rescored_documents*/, int64_t /*fallbacks*/) {}
   virtual void ContentFetched(int64_t /*num_bytes*/, absl::Duration /*elapsed*/) {}
   virtual void DocumentEncoded(int64_t /*num_tokens*/, absl::Duration /*elapsed*/) {}
 };

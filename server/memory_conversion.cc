@@ -46,6 +46,9 @@ void ToProto(const engine::BankInfo& info, v1::Bank* out) {
   out->mutable_settings()->set_token_budget(info.settings.token_budget);
   if (info.settings.default_limits != engine::QueryLimits{})
     ToProto(info.settings.default_limits, out->mutable_settings()->mutable_default_limits());
+  out->mutable_settings()->set_router_key_scan(
+      info.settings.router_key_scan == engine::RouterKeyScan::kInt8 ? v1::ROUTER_KEY_SCAN_INT8
+                                                                    : v1::ROUTER_KEY_SCAN_EXACT);
   out->set_revision(info.revision);
   ToProto(info.create_time, out->mutable_create_time());
   out->set_dtype(std::string(kernels::NameOf(info.dtype)));

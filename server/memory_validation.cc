@@ -79,6 +79,21 @@ absl::Status CheckMask(const google::protobuf::FieldMask& mask,
   return absl::OkStatus();
 }
 
+absl::StatusOr<engine::RouterKeyScan> ToRouterKeyScan(v1::RouterKeyScan scan) {
+  switch (scan) {
+    case v1::ROUTER_KEY_SCAN_UNSPECIFIED:
+    case v1::ROUTER_KEY_SCAN_EXACT:
+      return engine::RouterKeyScan::kExact;
+    case v1::ROUTER_KEY_SCAN_INT8:
+      return engine::RouterKeyScan::kInt8;
+    default:
+      return InvalidField("settings.router_key_scan", "INVALID_VALUE",
+                          absl::StrCat("settings.router_key_scan is ", static_cast<int>(scan),
+                                       "; allowed are EXACT (1) and INT8 (2)"),
+                          {{"actual", absl::StrCat(static_cast<int>(scan))}});
+  }
+}
+
 bool Names(const google::protobuf::FieldMask& mask, const std::string& path) {
   return std::find(mask.paths().begin(), mask.paths().end(), path) != mask.paths().end();
 }
@@ -96,14 +111,16 @@ absl::StatusOr<engine::BankSettings> ToBankSettings(const v1::CreateBankRequest&
   MSA_ASSIGN_OR_RETURN(
       settings.default_limits,
       ToQueryLimits("settings.default_limits", request.settings().default_limits(), limits));
+  MSA_ASSIGN_OR_RETURN(settings.router_key_scan,
+                       ToRouterKeyScan(request.settings().router_key_scan()));
   return settings;
 }
 
 absl::StatusOr<engine::BankSettingsChange> ToBankSettingsChange(
     const v1::UpdateBankRequest& request, const ServerOptions::Limits& limits) {
   MSA_RETURN_IF_ERROR(CheckBank(request.bank()));
-  MSA_RETURN_IF_ERROR(
-      CheckMask(request.update_mask(), {"display_name", "token_budget", "default_limits"}));
+  MSA_RETURN_IF_ERROR(CheckMask(request.update_mask(), {"display_name", "token_budget",
+                                                        "default_limits", "router_key_scan"}));
   const v1::BankSettings& settings = request.settings();
   engine::BankSettingsChange change;
   if (Names(request.update_mask(), "display_name")) {
@@ -117,6 +134,9 @@ absl::StatusOr<engine::BankSettingsChange> ToBankSettingsChange(
   if (Names(request.update_mask(), "default_limits")) {
     MSA_ASSIGN_OR_RETURN(change.default_limits, ToQueryLimits("settings.default_limits",
                                                               settings.default_limits(), limits));
+  }
+  if (Names(request.update_mask(), "router_key_scan")) {
+    MSA_ASSIGN_OR_RETURN(change.router_key_scan, ToRouterKeyScan(settings.router_key_scan()));
   }
   return change;
 }

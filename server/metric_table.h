@@ -32,6 +32,8 @@ enum class Metric {
   kStepRows,
   kShardScore,
   kScoredChunks,
+  kRescoredDocuments,
+  kFirstPassFallbacks,
   kKvFetchBytes,
   kKvFetch,
   kShardDocuments,
@@ -65,7 +67,7 @@ struct MetricSpec {
   std::string_view help;
 };
 
-inline constexpr std::array<MetricSpec, 45> kMetricTable = {{
+inline constexpr std::array<MetricSpec, 47> kMetricTable = {{
     {Metric::kBuildInfo, "msa_build_info", MetricKind::kGauge, "version", "1; the server program."},
     {Metric::kModelInfo, "msa_model_info", MetricKind::kGauge,
      "model, fingerprint, compute_dtype, bank_dtype, device, instruction_set",
@@ -115,6 +117,10 @@ inline constexpr std::array<MetricSpec, 45> kMetricTable = {{
      "only steps that score."},
     {Metric::kScoredChunks, "msa_scored_chunks_total", MetricKind::kCounter, "shard",
      "Chunks that scoring went over, per layer; once for all queries that share the pass."},
+    {Metric::kRescoredDocuments, "msa_rescored_documents_total", MetricKind::kCounter, "",
+     "Documents whose exact routing keys were read after a first pass over int8 keys."},
+    {Metric::kFirstPassFallbacks, "msa_first_pass_fallbacks_total", MetricKind::kCounter, "",
+     "First passes over int8 keys that left too many documents, so that all exact keys were read."},
     {Metric::kKvFetchBytes, "msa_kv_fetch_bytes_total", MetricKind::kCounter, "",
      "Content read for selected documents."},
     {Metric::kKvFetch, "msa_kv_fetch_seconds", MetricKind::kHistogram, "",

@@ -116,6 +116,8 @@ struct ServerMetrics::Series {
     };
     prompt_tokens = counter(Metric::kPromptTokens);
     generated_tokens = counter(Metric::kGeneratedTokens);
+    rescored_documents = counter(Metric::kRescoredDocuments);
+    first_pass_fallbacks = counter(Metric::kFirstPassFallbacks);
     fetch_bytes = counter(Metric::kKvFetchBytes);
     ingest_tokens = counter(Metric::kIngestTokens);
     checksum_failures = counter(Metric::kChecksumFailures);
@@ -159,6 +161,8 @@ struct ServerMetrics::Series {
   std::vector<Histogram*> stages;  // in the order of StageTimings
   Counter* prompt_tokens;
   Counter* generated_tokens;
+  Counter* rescored_documents;
+  Counter* first_pass_fallbacks;
   Counter* fetch_bytes;
   Counter* ingest_tokens;
   Counter* checksum_failures;
@@ -262,6 +266,11 @@ void ServerMetrics::ShardScored(int shard, int64_t num_chunks, absl::Duration el
       .Observe(Seconds(elapsed));
   series_->shard_chunks.Get(index, [&]() -> Counter& { return series_->scored_chunks.Add(labels); })
       .Increment(static_cast<double>(num_chunks));
+}
+
+void ServerMetrics::FirstPassDone(int64_t rescored_documents, int64_t fallbacks) {
+  series_->rescored_documents->Increment(static_cast<double>(rescored_documents));
+  series_->first_pass_fallbacks->Increment(static_cast<double>(fallbacks));
 }
 
 void ServerMetrics::ContentFetched(int64_t num_bytes, absl::Duration elapsed) {

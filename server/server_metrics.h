@@ -45,6 +45,7 @@ class ServerMetrics : public engine::EngineObserver {
   void StepDone(int64_t decode_rows, int64_t prefill_rows, int64_t encode_rows,
                 absl::Duration elapsed) override;
   void ShardScored(int shard, int64_t num_chunks, absl::Duration elapsed) override;
+  void FirstPassDone(int64_t rescored_documents, int64_t fallbacks) override;
   void ContentFetched(int64_t num_bytes, absl::Duration elapsed) override;
   void DocumentEncoded(int64_t num_tokens, absl::Duration elapsed) override;
 

@@ -1,4 +1,6 @@
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -92,6 +94,20 @@ ExitCode DeleteBank(bool force, CommandContext* context) {
   return kExitOk;
 }
 
+// What is stored counts from the next time that the bank is opened.
+void AddRouterKeyScanOption(CLI::App* command, std::function<void(v1::RouterKeyScan)> set,
+                            const std::string& when) {
+  static const std::map<std::string, v1::RouterKeyScan> kScans = {
+      {"exact", v1::ROUTER_KEY_SCAN_EXACT}, {"int8", v1::ROUTER_KEY_SCAN_INT8}};
+  command
+      ->add_option_function<std::string>(
+          "--router-key-scan", [set](const std::string& name) { set(kScans.at(name)); },
+          "exact, or int8: less time for half as much memory for routing keys again, the same "
+          "documents" +
+              when)
+      ->check(CLI::IsMember(kScans));
+}
+
 ExitCode GetStats(CommandContext* context) {
   const absl::StatusOr<v1::BankStats> stats = context->client().GetBankStats(context->options.bank);
   if (!stats.ok()) return context->Report(stats.status());
@@ -170,6 +186,13 @@ void AddUpdateCommand(CLI::App* group, CommandContext* context) {
       },
       "the most tokens that the bank may hold; 0: no limit. Less than it holds keeps new documents "
       "out");
+  AddRouterKeyScanOption(
+      update,
+      [=](v1::RouterKeyScan scan) {
+        settings->set_router_key_scan(scan);
+        paths->push_back("router_key_scan");
+      },
+      "; from the next time that the bank is opened, as when the server starts");
   AddLimitOptions(update, kLimitGroup, "",
                   [settings] { return settings->mutable_default_limits(); });
   update->add_flag("--clear-limits", *clear_limits, "forget the bank's limits first")
@@ -210,6 +233,8 @@ void PrintBank(const v1::Bank& bank, CommandContext* context) {
   add_limit("  retrieval tokens", limits.has_max_retrieval_tokens(), limits.max_retrieval_tokens());
   add_limit("  answer tokens", limits.has_max_answer_tokens(), limits.max_answer_tokens());
   add_limit("  expansion bytes", limits.has_max_expansion_bytes(), limits.max_expansion_bytes());
+  const bool is_int8 = bank.settings().router_key_scan() == v1::ROUTER_KEY_SCAN_INT8;
+  table.AddRow({"routing keys", is_int8 ? "int8, then exact" : "exact"});
   table.AddRow({"revision", absl::StrCat(bank.revision())});
   table.AddRow({"created", FormatDate(bank.create_time())});
   table.AddRow({"stored as", bank.dtype()});
@@ -230,6 +255,8 @@ void AddBankCommands(CLI::App* app, CommandContext* context) {
   create->add_option_function<std::string>(
       "--display-name", [settings](const std::string& name) { settings->set_display_name(name); },
       "for people");
+  AddRouterKeyScanOption(
+      create, [settings](v1::RouterKeyScan scan) { settings->set_router_key_scan(scan); }, "");
   AddLimitOptions(create, kLimitGroup, "",
                   [settings] { return settings->mutable_default_limits(); });
   SetCommand(create, context, /*needs_bank=*/true, [=] { return CreateBank(*settings, context); });

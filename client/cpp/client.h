@@ -38,7 +38,8 @@ class Client {
   absl::StatusOr<v1::Bank> CreateBank(const std::string& bank, const v1::BankSettings& settings);
   absl::StatusOr<v1::Bank> GetBank(const std::string& bank);
   absl::StatusOr<std::vector<v1::Bank>> ListBanks();
-  // Changes the settings that `paths` names: "display_name", "token_budget", "default_limits".
+  // Changes the settings that `paths` names: "display_name", "token_budget", "default_limits",
+  // "router_key_scan".
   absl::StatusOr<v1::Bank> UpdateBank(const std::string& bank, const v1::BankSettings& settings,
                                       const std::vector<std::string>& paths);
   absl::Status DeleteBank(const std::string& bank, bool force);

@@ -253,7 +253,7 @@ absl::Status BankLoader::LoadSegment(Segment* segment, Keys keys) {
   parts_->ledger->Change([&](BankStats& stats) {
     stats.num_tombstones += num_tombstones;
     stats.router_key_bytes += key_bytes;
-    stats.content_bytes += 2 * parts_->KeyBytes(segment->row.num_chunks);
+    stats.content_bytes += parts_->ContentBytes(segment->row.num_chunks);
   });
   return absl::OkStatus();
 }

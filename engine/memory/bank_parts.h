@@ -60,8 +60,14 @@ struct BankParts {
   }
 
   const MemoryGeometry& geometry() const { return options.geometry; }
-  int64_t KeyBytes(int64_t num_chunks) const {
-    return num_chunks * geometry().router_key_bytes_per_chunk();
+  // What the router keys of so many chunks take in memory, in the files with the content, and the
+  // content alone.
+  int64_t KeyBytes(int64_t num_chunks) const { return num_chunks * visible->key_bytes_per_chunk(); }
+  int64_t StoredBytes(int64_t num_chunks) const {
+    return num_chunks * geometry().router_key_bytes_per_chunk() + ContentBytes(num_chunks);
+  }
+  int64_t ContentBytes(int64_t num_chunks) const {
+    return num_chunks * geometry().content_bytes_per_chunk();
   }
 
   // Tells the bank's thread of what is damaged.

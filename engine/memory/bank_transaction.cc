@@ -170,6 +170,7 @@ absl::Status BankTransaction::ChangeSettings(const BankSettingsChange& change) {
   if (change.display_name) settings.display_name = *change.display_name;
   if (change.token_budget) settings.token_budget = *change.token_budget;
   if (change.default_limits) settings.default_limits = *change.default_limits;
+  if (change.router_key_scan) settings.router_key_scan = *change.router_key_scan;
   MSA_RETURN_IF_ERROR(CheckBankSettings(settings));
   changes_.settings = std::move(settings);
   changes_.changes_catalog = true;

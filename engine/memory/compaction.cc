@@ -316,7 +316,7 @@ void Compaction::TakeEffect(std::shared_ptr<const SegmentReader> segment, const 
   const auto num_segments = static_cast<int64_t>(parts_->segment_table.size());
   parts_->ledger->Change([&](BankStats& stats) {
     stats.num_tombstones -= unit.num_dropped;
-    stats.content_bytes -= 2 * parts_->KeyBytes(unit.dropped_chunks);
+    stats.content_bytes -= parts_->ContentBytes(unit.dropped_chunks);
     stats.num_segments = num_segments;
   });
   result_.num_dropped += unit.num_dropped;

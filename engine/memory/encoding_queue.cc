@@ -19,7 +19,7 @@ int64_t TokenBytes(const std::vector<int32_t>& token_ids) {
 }  // namespace
 
 int64_t EncodingQueue::ResultBytes(int64_t num_tokens) const {
-  return 3 * parts_->KeyBytes(parts_->geometry().ChunksOf(num_tokens));
+  return parts_->StoredBytes(parts_->geometry().ChunksOf(num_tokens));
 }
 
 void EncodingQueue::Add(uint32_t number, int64_t num_tokens, std::vector<int32_t> token_ids) {

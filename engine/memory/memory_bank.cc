@@ -43,9 +43,9 @@ MemoryBank::MemoryBank(const BankEnvironment& environment, const std::string& di
   parts_.observer = environment_.observer;
   parts_.inbox =
       std::make_shared<BankInbox>(options.max_pending_documents, options.max_pending_bytes);
-  parts_.visible =
-      std::make_shared<VisibleBank>(options.geometry, options.num_shards, settings_.revision,
-                                    [inbox = parts_.inbox] { inbox->Poke(); });
+  parts_.visible = std::make_shared<VisibleBank>(options.geometry, settings_.bank.router_key_scan,
+                                                 options.num_shards, settings_.revision,
+                                                 [inbox = parts_.inbox] { inbox->Poke(); });
   parts_.segments = std::make_shared<SegmentFiles>(
       environment_.files(), absl::StrCat(directory, "/", SegmentFiles::kDirectoryName));
   parts_.ledger = std::make_unique<BankLedger>(settings_.bank, options.num_shards);

@@ -145,7 +145,7 @@ void SegmentCommit::TakeEffect(std::shared_ptr<const SegmentReader> segment, uin
     queue_->Finish(row.number);
     ledger.Change([&](BankStats& stats) {
       stats.num_accepted -= 1;
-      stats.content_bytes += 2 * key_bytes;
+      stats.content_bytes += parts_->ContentBytes(row.num_chunks);
     });
     if (row.state == DocumentState::kActive) {
       parts_->AddToIndex(row);

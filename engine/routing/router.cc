@@ -113,6 +113,7 @@ absl::Status Router::ScoreShards(absl::Span<const RoutePoint> points,
     std::vector<kernels::ScoredDocument> top(static_cast<size_t>(num_queries * k));
     std::vector<int64_t> num_found(members.size());
     const absl::Time start = absl::Now();
+    kernels::FirstPassStats first_pass;
     MSA_RETURN_IF_ERROR(
         kernels::ScoreChunks(context_, {.query = {batch_.data(), {offsets.back(), width_}},
                                         .query_offsets = offsets,
@@ -129,9 +130,12 @@ absl::Status Router::ScoreShards(absl::Span<const RoutePoint> points,
                                         .extents = shard.RouterKeys(key.second),
                                         .top_k = k,
                                         .top = {top.data(), {num_queries, k}},
-                                        .num_found = absl::MakeSpan(num_found)}));
+                                        .num_found = absl::MakeSpan(num_found),
+                                        .first_pass = &first_pass}));
     stats->score_time += absl::Now() - start;
     stats->scored_chunks += shard.num_chunks();
+    stats->rescored_documents += first_pass.rescored_documents;
+    stats->first_pass_fallbacks += first_pass.fallbacks;
     for (size_t m = 0; m < members.size(); ++m) {
       for (int64_t j = 0; j < num_found[m]; ++j) {
         const kernels::ScoredDocument& found =

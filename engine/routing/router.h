@@ -40,8 +40,10 @@ struct RoutePoint {
 
 // What a rank did in one stage, for metrics.
 struct RouteStats {
-  int64_t scored_chunks = 0;  // chunks passed over, once per (bank, layer) and stage
-  absl::Duration score_time;  // of the local scan
+  int64_t scored_chunks = 0;         // chunks passed over, once per (bank, layer) and stage
+  absl::Duration score_time;         // of the local scan
+  int64_t rescored_documents = 0;    // whose exact keys were read after a first pass
+  int64_t first_pass_fallbacks = 0;  // first passes after which all exact keys were
   int64_t fetched_bytes = 0;
   absl::Duration fetch_time;
 };

@@ -357,6 +357,9 @@ void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& r
     if (report.route.scored_chunks > 0) {
       observer_->ShardScored(r, report.route.scored_chunks, report.route.score_time);
     }
+    if (report.route.rescored_documents + report.route.first_pass_fallbacks > 0) {
+      observer_->FirstPassDone(report.route.rescored_documents, report.route.first_pass_fallbacks);
+    }
     if (report.route.fetched_bytes > 0) {
       observer_->ContentFetched(report.route.fetched_bytes, report.route.fetch_time);
     }

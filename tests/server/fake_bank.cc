@@ -182,6 +182,7 @@ void FakeBank::ChangeSettings(engine::BankSettingsChange change, SettingsDone do
   if (change.display_name) settings_.display_name = *change.display_name;
   if (change.token_budget) settings_.token_budget = *change.token_budget;
   if (change.default_limits) settings_.default_limits = *change.default_limits;
+  if (change.router_key_scan) settings_.router_key_scan = *change.router_key_scan;
   answers_.push_back([done = std::move(done)]() mutable { done(absl::OkStatus()); });
   wake_.notify_all();
 }

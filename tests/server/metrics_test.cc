@@ -40,6 +40,7 @@ class MetricsTest : public ServerFixture {
     metrics().ShardScored(0, 1000, absl::Microseconds(80));
     metrics().ShardScored(1, 900, absl::Microseconds(70));
     metrics().ShardScored(-1, 900, absl::Microseconds(70));
+    metrics().FirstPassDone(70, 2);
     metrics().ContentFetched(4096, absl::Microseconds(100));
     metrics().DocumentEncoded(12, absl::Milliseconds(4));
     metrics().StreamOpened(RpcMethod::kGenerate);
@@ -159,6 +160,8 @@ TEST_F(MetricsTest, ReportsAreCounted) {
   EXPECT_EQ(Value("msa_citations_total{valid=\"true\"}"), "3");
   EXPECT_EQ(Value("msa_citations_total{valid=\"false\"}"), "1");
   EXPECT_EQ(Value("msa_scored_chunks_total{shard=\"0\"}"), "1000");
+  EXPECT_EQ(Value("msa_rescored_documents_total"), "70");
+  EXPECT_EQ(Value("msa_first_pass_fallbacks_total"), "2");
   EXPECT_EQ(Value("msa_kv_fetch_bytes_total"), "4096");
   EXPECT_EQ(Value("msa_step_rows_total{kind=\"encode\"}"), "6");
   EXPECT_EQ(Value("msa_stage_seconds_count{stage=\"decode\"}"), "1");

@@ -64,6 +64,11 @@ TEST_F(UpdateTest, OnlyWhatTheMaskNamesChangesInABank) {
   EXPECT_EQ(bank_message_.settings().default_limits().max_expansion_bytes(), 1000);
   EXPECT_FALSE(bank_message_.settings().default_limits().has_max_citations());
 
+  EXPECT_EQ(bank_message_.settings().router_key_scan(), v1::ROUTER_KEY_SCAN_EXACT);
+  request = BankUpdate({"router_key_scan"});
+  request.mutable_settings()->set_router_key_scan(v1::ROUTER_KEY_SCAN_INT8);
+  ASSERT_EQ(Update(request).code, grpc::StatusCode::OK);
+  EXPECT_EQ(bank_message_.settings().router_key_scan(), v1::ROUTER_KEY_SCAN_INT8);
   ASSERT_EQ(Update(BankUpdate({"default_limits", "display_name"})).code, grpc::StatusCode::OK);
   EXPECT_FALSE(bank_message_.settings().has_default_limits());
   EXPECT_EQ(bank_message_.settings().display_name(), "");
@@ -75,7 +80,8 @@ TEST_F(UpdateTest, WrongChangesOfABankAreRefusedByField) {
   EXPECT_EQ(error.code, grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(error.field, "update_mask");
   EXPECT_EQ(error.message,
-            "update_mask is empty; allowed are display_name, token_budget, default_limits");
+            "update_mask is empty; allowed are display_name, token_budget, default_limits, "
+            "router_key_scan");
   error = Update(BankUpdate({"token_budget", "name"}));
   EXPECT_EQ(error.field, "update_mask");
   EXPECT_THAT(error.message, HasSubstr("\"name\"; allowed are display_name, token_budget"));
@@ -90,6 +96,11 @@ TEST_F(UpdateTest, WrongChangesOfABankAreRefusedByField) {
   request = BankUpdate({"token_budget"});
   request.mutable_settings()->set_token_budget(-1);
   EXPECT_EQ(Update(request).field, "settings.token_budget");
+  request = BankUpdate({"router_key_scan"});
+  request.mutable_settings()->set_router_key_scan(static_cast<v1::RouterKeyScan>(9));
+  error = Update(request);
+  EXPECT_EQ(error.field, "settings.router_key_scan");
+  EXPECT_EQ(error.message, "settings.router_key_scan is 9; allowed are EXACT (1) and INT8 (2)");
   request = BankUpdate({"display_name"});
   request.mutable_settings()->set_display_name(std::string(257, 'x'));
   EXPECT_EQ(Update(request).field, "settings.display_name");

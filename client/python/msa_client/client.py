@@ -16,6 +16,9 @@ MAX_ATTEMPTS = 5
 LONGEST_RETRY_SECONDS = 10.0
 SERVING = 1  # of grpc.health.v1.HealthCheckResponse
 
+ROUTER_KEY_SCANS = {"": bank_pb2.ROUTER_KEY_SCAN_UNSPECIFIED, "exact": bank_pb2.ROUTER_KEY_SCAN_EXACT,
+                    "int8": bank_pb2.ROUTER_KEY_SCAN_INT8}
+
 
 @dataclass
 class Document:
@@ -46,6 +49,12 @@ def _refuse_strings(**lists: Iterable[str] | None) -> None:
     for name, values in lists.items():
         if isinstance(values, (str, bytes)):
             raise TypeError(f"{name} is the string {values!r}; give a list of strings")
+
+
+def _scan(name: str) -> int:
+    if name not in ROUTER_KEY_SCANS:
+        raise ValueError(f"router_key_scan is {name!r}; allowed: exact, int8")
+    return ROUTER_KEY_SCANS[name]
 
 
 def _acknowledge_at(wait_until_active: bool) -> int:
@@ -100,9 +109,10 @@ class Client:
 
     # ---- banks
     def create_bank(self, bank: str, token_budget: int = 0, display_name: str = "",
-                    default_limits: limits_pb2.GenerationLimits | None = None) -> bank_pb2.Bank:
+                    default_limits: limits_pb2.GenerationLimits | None = None, router_key_scan: str = "") -> bank_pb2.Bank:
+        """router_key_scan: "exact" (the default) or "int8" (less time for half as much memory again, the same documents)."""
         settings = bank_pb2.BankSettings(token_budget=token_budget, display_name=display_name,
-                                         default_limits=default_limits)
+                                         default_limits=default_limits, router_key_scan=_scan(router_key_scan))
         request = memory_service_pb2.CreateBankRequest(bank=bank, settings=settings)
         return self._call(self._memory.CreateBank, request).bank
 
@@ -113,7 +123,10 @@ class Client:
         return list(self._call(self._memory.ListBanks, memory_service_pb2.ListBanksRequest()).banks)
 
     def update_bank(self, bank: str, **settings) -> bank_pb2.Bank:
-        """Changes what is given: display_name, token_budget, default_limits (a GenerationLimits, or a dict of its fields)."""
+        """Changes what is given: display_name, token_budget, default_limits (a GenerationLimits, or a dict of its fields),
+        router_key_scan ("exact" or "int8", from the next time the bank is opened)."""
+        if "router_key_scan" in settings:
+            settings["router_key_scan"] = _scan(settings["router_key_scan"])
         request = memory_service_pb2.UpdateBankRequest(bank=bank, settings=bank_pb2.BankSettings(**settings))
         request.update_mask.paths.extend(settings)
         return self._call(self._memory.UpdateBank, request).bank

@@ -138,7 +138,8 @@ absl::StatusOr<int64_t> CatalogReader::EstimateResidentBytes(
   if (!has_row) return 0;
   const auto num_blocks =
       static_cast<int64_t>(settings.next_number / kernels::NumberSet::kNumbersPerBlock + 1);
-  return statement.Int(0) * settings.geometry.router_key_bytes_per_chunk() +
+  return statement.Int(0) *
+             settings.geometry.resident_key_bytes_per_chunk(settings.bank.router_key_scan) +
          statement.Int(1) * kIndexBytesPerDocument + statement.Int(2) + num_blocks * kBytesPerBlock;
 }
 

@@ -1,5 +1,7 @@
 #include "engine/memory/catalog/catalog_schema.h"
 
+#include <iterator>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -29,7 +31,8 @@ CREATE TABLE settings (
   next_number INTEGER NOT NULL,
   revision INTEGER NOT NULL,
   row_hash INTEGER NOT NULL,
-  default_limits TEXT NOT NULL DEFAULT '{}'
+  default_limits TEXT NOT NULL DEFAULT '{}',
+  router_key_scan TEXT NOT NULL DEFAULT 'exact'
 );
 CREATE TABLE documents (
   number INTEGER PRIMARY KEY,
@@ -66,21 +69,24 @@ CREATE TABLE segments (
 )sql";
 
 constexpr char kInsertSettings[] =
-    "INSERT INTO settings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    "INSERT INTO settings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 constexpr char kSelectSettings[] =
     "SELECT name, display_name, token_budget, create_time, model_fingerprint, msa_layers, "
-    "kv_width, tokens_per_chunk, dtype, next_number, revision, row_hash, default_limits "
-    "FROM settings";
-constexpr char kSelectSettingsOfVersion1[] =
-    "SELECT name, display_name, token_budget, create_time, model_fingerprint, msa_layers, "
-    "kv_width, tokens_per_chunk, dtype, next_number, revision, row_hash, '{}' FROM settings";
+    "kv_width, tokens_per_chunk, dtype, next_number, revision, row_hash, default_limits, "
+    "router_key_scan FROM settings";
 constexpr char kUpdateSettings[] =
     "UPDATE settings SET name = ?1, display_name = ?2, token_budget = ?3, next_number = ?4, "
-    "revision = ?5, row_hash = ?6, default_limits = ?7";
-constexpr char kUpgradeFromVersion1[] =
-    "ALTER TABLE settings ADD COLUMN default_limits TEXT NOT NULL DEFAULT '{}'; "
-    "PRAGMA user_version = 2";
+    "revision = ?5, row_hash = ?6, default_limits = ?7, router_key_scan = ?8";
+// To version i + 2. A settings row of an earlier version has the defaults, so that it can be read
+// as one of this version; its hash is the earlier version's until it is written.
+constexpr const char* kUpgrades[] = {
+    "ALTER TABLE settings ADD COLUMN default_limits TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE settings ADD COLUMN router_key_scan TEXT NOT NULL DEFAULT 'exact'"};
+static_assert(std::size(kUpgrades) == kCatalogVersion - 1);
 
+std::string_view NameOf(RouterKeyScan scan) {
+  return scan == RouterKeyScan::kInt8 ? "int8" : "exact";
+}
 std::string DTypeName(kernels::DType dtype) { return std::string(kernels::NameOf(dtype)); }
 
 // Every text with its length, so that no two settings have the same string.
@@ -89,6 +95,7 @@ uint64_t SettingsHash(const CatalogSettings& settings, int64_t version) {
                                     settings.geometry.model_fingerprint,
                                     DTypeName(settings.geometry.dtype)};
   if (version > 1) texts.push_back(ToJson(settings.bank.default_limits));
+  if (version > 2) texts.emplace_back(NameOf(settings.bank.router_key_scan));
   std::string all;
   for (const std::string& text : texts) absl::StrAppend(&all, text.size(), ":", text, ",");
   absl::StrAppend(&all, settings.bank.token_budget, ",", absl::ToUnixMicros(settings.create_time),
@@ -120,14 +127,14 @@ absl::Status InsertSettings(const CatalogSettings& settings, SqliteConnection* c
       .Bind(10, settings.next_number)
       .Bind(11, settings.revision)
       .Bind(12, SettingsHash(settings, kCatalogVersion))
-      .Bind(13, std::string_view(limits));
+      .Bind(13, std::string_view(limits))
+      .Bind(14, NameOf(settings.bank.router_key_scan));
   return statement.Run();
 }
 
+// The tables are of kCatalogVersion, the row was written by `version`.
 absl::StatusOr<CatalogSettings> ReadSettingsOf(int64_t version, SqliteConnection* connection) {
-  MSA_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection->Prepare(version == 1 ? kSelectSettingsOfVersion1 : kSelectSettings));
+  MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(kSelectSettings));
   MSA_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
   CatalogSettings settings;
   uint64_t hash = 0;
@@ -146,6 +153,8 @@ absl::StatusOr<CatalogSettings> ReadSettingsOf(int64_t version, SqliteConnection
     settings.revision = statement.Bits(10);
     hash = statement.Bits(11);
     MSA_ASSIGN_OR_RETURN(settings.bank.default_limits, QueryLimitsFromJson(statement.Text(12)));
+    settings.bank.router_key_scan =
+        statement.Text(13) == "int8" ? RouterKeyScan::kInt8 : RouterKeyScan::kExact;
   }
   if (!has_row || hash != SettingsHash(settings, version)) {
     return kernels::Refusal(absl::StatusCode::kDataLoss, "the catalog's settings are damaged",
@@ -172,11 +181,15 @@ absl::StatusOr<int64_t> ReadVersion(SqliteConnection* connection) {
 }
 
 absl::Status Upgrade(int64_t version, SqliteConnection* connection) {
-  MSA_ASSIGN_OR_RETURN(const CatalogSettings settings, ReadSettingsOf(version, connection));
   const auto change = [&]() -> absl::Status {
     MSA_RETURN_IF_ERROR(connection->Execute("BEGIN IMMEDIATE"));
-    MSA_RETURN_IF_ERROR(connection->Execute(kUpgradeFromVersion1));
+    for (int64_t next = version + 1; next <= kCatalogVersion; ++next) {
+      MSA_RETURN_IF_ERROR(connection->Execute(kUpgrades[next - 2]));
+    }
+    MSA_ASSIGN_OR_RETURN(const CatalogSettings settings, ReadSettingsOf(version, connection));
     MSA_RETURN_IF_ERROR(WriteSettings(settings, connection));
+    MSA_RETURN_IF_ERROR(
+        connection->Execute(absl::StrCat("PRAGMA user_version = ", kCatalogVersion).c_str()));
     return connection->Execute("COMMIT");
   };
   const absl::Status status = change();
@@ -210,7 +223,8 @@ absl::Status WriteSettings(const CatalogSettings& settings, SqliteConnection* co
       .Bind(4, settings.next_number)
       .Bind(5, settings.revision)
       .Bind(6, SettingsHash(settings, kCatalogVersion))
-      .Bind(7, std::string_view(limits));
+      .Bind(7, std::string_view(limits))
+      .Bind(8, NameOf(settings.bank.router_key_scan));
   return statement.Run();
 }
 

@@ -12,7 +12,7 @@
 
 namespace msa::engine {
 
-inline constexpr int64_t kCatalogVersion = 2;
+inline constexpr int64_t kCatalogVersion = 3;
 
 // What a bank is, and its counters.
 struct CatalogSettings {

@@ -20,19 +20,29 @@ struct QueryLimits {
   friend bool operator==(const QueryLimits&, const QueryLimits&) = default;
 };
 
+// How a query goes over a bank's router keys.
+enum class RouterKeyScan {
+  kExact,  // all of them
+  // Int8 copies first, then the exact keys that a proof could not rule out
+  // (kernels/ops/key_candidates.h): the same documents in less time, for half as much memory again.
+  kInt8,
+};
+
 // What the owner of a bank chooses.
 struct BankSettings {
   std::string display_name;
   // Most tokens of ACCEPTED and ACTIVE documents and of tombstones; 0: no limit.
   int64_t token_budget = 0;
-  QueryLimits default_limits = {};  // the bank only keeps them
+  QueryLimits default_limits = {};                        // the bank only keeps them
+  RouterKeyScan router_key_scan = RouterKeyScan::kExact;  // from the next time the bank is opened
 };
 
 // What is set is changed.
 struct BankSettingsChange {
-  std::optional<std::string> display_name;
-  std::optional<int64_t> token_budget;
-  std::optional<QueryLimits> default_limits;
+  std::optional<std::string> display_name = {};
+  std::optional<int64_t> token_budget = {};
+  std::optional<QueryLimits> default_limits = {};
+  std::optional<RouterKeyScan> router_key_scan = {};
 };
 
 // A JSON object of what is set; "{}" without anything.

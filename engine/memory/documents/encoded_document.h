@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/memory/documents/bank_settings.h"
 #include "kernels/core/dtype.h"
+#include "kernels/ops/quantized_keys.h"
 
 namespace msa::engine {
 
@@ -24,6 +26,15 @@ struct MemoryGeometry {
   // Bytes of one chunk, all layers.
   int64_t router_key_bytes_per_chunk() const {
     return num_msa_layers * kv_width * static_cast<int64_t>(kernels::SizeOf(dtype));
+  }
+  // Of the int8 copies of its router keys.
+  int64_t quantized_key_bytes_per_chunk() const {
+    return num_msa_layers * kernels::QuantizedGroupBytes(kv_width) / kernels::kChunksPerGroup;
+  }
+  // What its router keys take in memory.
+  int64_t resident_key_bytes_per_chunk(RouterKeyScan scan) const {
+    return router_key_bytes_per_chunk() +
+           (scan == RouterKeyScan::kInt8 ? quantized_key_bytes_per_chunk() : 0);
   }
   int64_t content_bytes_per_chunk() const { return 2 * router_key_bytes_per_chunk(); }
 };

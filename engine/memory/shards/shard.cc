@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/memory/segments/segment_reader.h"
 #include "kernels/core/check.h"
+#include "kernels/ops/quantized_keys.h"
 
 namespace msa::engine {
 namespace {
@@ -49,14 +50,15 @@ struct Shard::Extent {
   int64_t capacity = 0;  // chunks
   int64_t num_chunks = 0;
   Keys keys;
+  Keys quantized_keys;  // [layer, groups of the capacity] of quantized_keys.h; or null
   std::vector<uint32_t> chunk_offsets = {0};
   std::vector<uint32_t> numbers;
   std::vector<uint64_t> from_revision;
   std::vector<uint64_t> to_revision;
 };
 
-Shard::Shard(const MemoryGeometry& geometry)
-    : geometry_(geometry), views_(static_cast<size_t>(geometry.num_msa_layers)) {}
+Shard::Shard(const MemoryGeometry& geometry, RouterKeyScan scan)
+    : geometry_(geometry), scan_(scan), views_(static_cast<size_t>(geometry.num_msa_layers)) {}
 Shard::~Shard() = default;
 Shard::Shard(Shard&&) noexcept = default;
 
@@ -91,7 +93,7 @@ int64_t Shard::resident_bytes() const {
         (extent->from_revision.capacity() + extent->to_revision.capacity()) * sizeof(uint64_t);
   }
   for (const auto& layer : views_) tables += layer.capacity() * sizeof(kernels::KeyExtent);
-  return num_chunks_ * geometry_.router_key_bytes_per_chunk() + static_cast<int64_t>(tables);
+  return num_chunks_ * geometry_.resident_key_bytes_per_chunk(scan_) + static_cast<int64_t>(tables);
 }
 
 // The open extent, or a new one that is a sixteenth of the shard: few extents, and little that is
@@ -101,12 +103,18 @@ Shard::Extent& Shard::ExtentFor(int64_t num_chunks) {
     Extent& open = *extents_[open_extent_];
     if (open.num_chunks + num_chunks <= open.capacity) return open;
   }
-  const int64_t chunk_bytes = geometry_.router_key_bytes_per_chunk();
+  const int64_t chunk_bytes = geometry_.resident_key_bytes_per_chunk(scan_);
   const int64_t bytes =
       std::clamp(num_chunks_ * chunk_bytes / 16, kSmallestExtentBytes, kLargestExtentBytes);
   auto extent = std::make_unique<Extent>();
   extent->capacity = std::max(num_chunks, bytes / chunk_bytes);
-  extent->keys = AllocateKeys(static_cast<size_t>(extent->capacity * chunk_bytes));
+  extent->keys =
+      AllocateKeys(static_cast<size_t>(extent->capacity * geometry_.router_key_bytes_per_chunk()));
+  if (scan_ == RouterKeyScan::kInt8) {
+    extent->quantized_keys =
+        AllocateKeys(views_.size() * static_cast<size_t>(kernels::QuantizedKeyBytes(
+                                         extent->capacity, geometry_.kv_width)));
+  }
   if (free_extents_.empty()) {
     open_extent_ = extents_.size();
     extents_.emplace_back();
@@ -127,12 +135,28 @@ std::byte* Shard::KeysAt(const Extent& extent, size_t layer, int64_t chunk) cons
   return extent.keys.get() + layer * LayerBytes(extent.capacity) + LayerBytes(chunk);
 }
 
+std::byte* Shard::QuantizedKeysOf(const Extent& extent, size_t layer) const {
+  if (extent.quantized_keys == nullptr) return nullptr;
+  return extent.quantized_keys.get() + layer * static_cast<size_t>(kernels::QuantizedKeyBytes(
+                                                   extent.capacity, geometry_.kv_width));
+}
+
+void Shard::WriteKeys(const Extent& extent, size_t layer, int64_t first_chunk, int64_t num_chunks,
+                      const std::byte* keys) {
+  std::memcpy(KeysAt(extent, layer, first_chunk), keys, LayerBytes(num_chunks));
+  std::byte* const quantized = QuantizedKeysOf(extent, layer);
+  if (quantized == nullptr) return;
+  kernels::QuantizeKeys(keys, geometry_.dtype, geometry_.kv_width, first_chunk, num_chunks,
+                        quantized);
+}
+
 void Shard::UpdateViews(size_t extent_index) {
   const Extent& extent = *extents_[extent_index];
   for (size_t layer = 0; layer < views_.size(); ++layer) {
     views_[layer].resize(extents_.size());
     kernels::KeyExtent& view = views_[layer][extent_index];
     view.keys = extent.keys == nullptr ? nullptr : KeysAt(extent, layer, 0);
+    view.quantized_keys = QuantizedKeysOf(extent, layer);
     view.dtype = geometry_.dtype;
     view.chunk_offsets = extent.chunk_offsets;
     view.numbers = extent.numbers;
@@ -165,7 +189,8 @@ void Shard::Add(std::vector<Addition> additions) {
                             std::numeric_limits<uint64_t>::max(), addition.num_chunks);
     const int64_t at = extent.num_chunks - addition.num_chunks;
     for (size_t layer = 0; layer < num_layers; ++layer) {
-      std::memcpy(KeysAt(extent, layer, at), addition.router_keys.data() + layer * bytes, bytes);
+      WriteKeys(extent, layer, at, addition.num_chunks,
+                addition.router_keys.data() + layer * bytes);
     }
     locations_.insert_or_assign(
         addition.number,
@@ -236,7 +261,7 @@ void Shard::MoveOut(Extent* extent, uint64_t oldest_revision) {
     Extent& target = Append(number, extent->from_revision[i], extent->to_revision[i], num_chunks);
     const int64_t at = target.num_chunks - num_chunks;
     for (size_t layer = 0; layer < views_.size(); ++layer) {
-      std::memcpy(KeysAt(target, layer, at), KeysAt(*extent, layer, first), LayerBytes(num_chunks));
+      WriteKeys(target, layer, at, num_chunks, KeysAt(*extent, layer, first));
     }
     UpdateViews(target.extent_index);
     if (!is_here) continue;

@@ -23,7 +23,7 @@ class SegmentReader;
 // inside steps, on any rank's thread, or between steps.
 class Shard {
  public:
-  explicit Shard(const MemoryGeometry& geometry);
+  explicit Shard(const MemoryGeometry& geometry, RouterKeyScan scan = RouterKeyScan::kExact);
   ~Shard();
   Shard(Shard&&) noexcept;
   Shard& operator=(Shard&&) = delete;
@@ -41,7 +41,7 @@ class Shard {
 
   int64_t num_chunks() const;     // with tombstones
   int64_t num_documents() const;  // with tombstones
-  // Router keys and tables; not what extents hold ready and nobody has touched.
+  // Router keys, quantised ones too, and tables; not what extents hold ready and nobody has touched.
   int64_t resident_bytes() const;
   // How many documents have how many chunks, with tombstones; ascending.
   const std::map<int64_t, int64_t>& documents_by_chunks() const { return documents_by_chunks_; }
@@ -81,11 +81,16 @@ class Shard {
   // Adds a document to the tables. Its keys go to KeysAt(extent, layer, chunk).
   Extent& Append(uint32_t number, uint64_t from_revision, uint64_t to_revision, int64_t num_chunks);
   std::byte* KeysAt(const Extent& extent, size_t layer, int64_t chunk) const;
+  std::byte* QuantizedKeysOf(const Extent& extent, size_t layer) const;
   size_t LayerBytes(int64_t num_chunks) const;  // of one layer's keys
+  // Copies a document's keys of one layer, quantised as well where the shard has such keys.
+  void WriteKeys(const Extent& extent, size_t layer, int64_t first_chunk, int64_t num_chunks,
+                 const std::byte* keys);
   void MoveOut(Extent* extent, uint64_t oldest_revision);
   void UpdateViews(size_t extent_index);
 
   MemoryGeometry geometry_;
+  RouterKeyScan scan_;
   std::vector<std::unique_ptr<Extent>> extents_;
   size_t open_extent_ = 0;            // where documents are added; extents_.size(): a new one
   std::vector<size_t> free_extents_;  // emptied, to be used again

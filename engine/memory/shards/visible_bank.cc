@@ -16,10 +16,12 @@ class VisibleBank::RevisionPin : public BankPin {
   const uint64_t revision_;
 };
 
-VisibleBank::VisibleBank(const MemoryGeometry& geometry, int num_shards, uint64_t revision,
-                         std::function<void()> changed)
-    : changed_(std::move(changed)), revision_(revision) {
-  for (int rank = 0; rank < num_shards; ++rank) shards_.emplace_back(geometry);
+VisibleBank::VisibleBank(const MemoryGeometry& geometry, RouterKeyScan scan, int num_shards,
+                         uint64_t revision, std::function<void()> changed)
+    : changed_(std::move(changed)),
+      key_bytes_per_chunk_(geometry.resident_key_bytes_per_chunk(scan)),
+      revision_(revision) {
+  for (int rank = 0; rank < num_shards; ++rank) shards_.emplace_back(geometry, scan);
 }
 
 void VisibleBank::Publish(Publication publication) {

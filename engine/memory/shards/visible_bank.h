@@ -42,8 +42,11 @@ class VisibleBank : public std::enable_shared_from_this<VisibleBank> {
  public:
   // `changed` is called after every publication and when an oldest pin goes; on any thread, must
   // not block.
-  VisibleBank(const MemoryGeometry& geometry, int num_shards, uint64_t revision,
+  VisibleBank(const MemoryGeometry& geometry, RouterKeyScan scan, int num_shards, uint64_t revision,
               std::function<void()> changed);
+
+  // What the router keys of a chunk take in memory, all layers.
+  int64_t key_bytes_per_chunk() const { return key_bytes_per_chunk_; }
 
   std::vector<Shard>& shards() { return shards_; }  // see Shard for threads
 
@@ -64,6 +67,7 @@ class VisibleBank : public std::enable_shared_from_this<VisibleBank> {
   void Unpin(uint64_t revision);
 
   const std::function<void()> changed_;
+  const int64_t key_bytes_per_chunk_;
   std::vector<Shard> shards_;  // [R]
   std::mutex publish_mutex_;
   mutable std::mutex mutex_;

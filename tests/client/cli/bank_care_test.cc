@@ -61,6 +61,12 @@ TEST_F(BankCareTest, SettingsChangeOneByOneAndLimitsAreMerged) {
   const Outcome refused = Tool({"bank", "update", "b", "--max-rounds", "11"});
   EXPECT_EQ(refused.code, kExitFailed);
   EXPECT_THAT(refused.err, HasSubstr("settings.default_limits.max_rounds is 11"));
+  EXPECT_EQ(
+      Lines({"bank", "update", "b", "--router-key-scan", "int8"})[0]["settings"]["router_key_scan"],
+      "int8");
+  EXPECT_THAT(Tool({"bank", "get", "b"}).out, HasSubstr("int8, then exact"));
+  EXPECT_THAT(Tool({"bank", "create", "c", "--router-key-scan", "int4"}).err,
+              HasSubstr("int4 not in {exact,int8}"));
   EXPECT_EQ(Tool({"bank", "update", "b"}).code, kExitUsage);
   EXPECT_EQ(Tool({"bank", "update", "absent", "--max-rounds", "1"}).code, kExitFailed);
 }

@@ -130,6 +130,25 @@ TEST_F(LiveChangesTest, SettingsChangeAtOnceAndStay) {
   EXPECT_EQ(bank_->Info().settings.default_limits.max_rounds, 3);
 }
 
+TEST_F(LiveChangesTest, TheScanOfRouterKeysChangesWhenTheBankIsOpened) {
+  ASSERT_TRUE(Ingest(*bank_, "d", "text").status.ok());
+  const int64_t exact = bank_->Stats().router_key_bytes;
+  const int64_t num_chunks = bank_->Stats().num_chunks;
+  ASSERT_TRUE(Change({.router_key_scan = RouterKeyScan::kInt8}).ok());
+  EXPECT_EQ(bank_->Info().settings.router_key_scan, RouterKeyScan::kInt8);
+  EXPECT_EQ(bank_->Stats().router_key_bytes, exact);
+  for (int i = 0; i < 2; ++i) {
+    Reopen();
+    EXPECT_EQ(bank_->Info().settings.router_key_scan, RouterKeyScan::kInt8);
+    EXPECT_EQ(bank_->Stats().router_key_bytes,
+              exact + num_chunks * SmallGeometry().quantized_key_bytes_per_chunk());
+    EXPECT_EQ(bank_->Stats().content_bytes, 2 * exact);
+    ExpectServesExactlyWhatIsActive(*bank_);
+  }
+  ASSERT_TRUE(Ingest(*bank_, "e", "text").status.ok());
+  EXPECT_EQ(bank_->Stats().content_bytes, 4 * exact);
+}
+
 TEST_F(LiveChangesTest, WrongSettingsChangeNothing) {
   const absl::Status status =
       Change({.display_name = "x", .token_budget = -1, .default_limits = {}});

@@ -208,7 +208,7 @@ TEST_F(CatalogTest, OtherFilesAndVersionsAreRefusedByName) {
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr(path_ + ": catalog format version 9"));
   EXPECT_EQ(kernels::DetailOf(status).reason, "UNKNOWN_FORMAT_VERSION");
-  ASSERT_EQ(Execute("PRAGMA user_version = 2; UPDATE settings SET token_budget = 1"), "");
+  ASSERT_EQ(Execute("PRAGMA user_version = 3; UPDATE settings SET token_budget = 1"), "");
   EXPECT_TRUE(absl::IsDataLoss(Catalog::Open(vfs_, path_).status()));
   ASSERT_EQ(Execute("PRAGMA application_id = 0"), "");
   EXPECT_TRUE(absl::IsDataLoss(Catalog::Open(vfs_, path_).status()));

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/ops/quantized_keys.h"
 #include "tests/engine/memory/bank_fixture.h"
 
 namespace msa::engine {
@@ -101,6 +102,44 @@ TEST(ShardTest, KeysNeverMoveWhileTheShardGrows) {
   EXPECT_EQ(num_documents, 20'000);
   EXPECT_GE(shard.resident_bytes(), key_bytes);
   EXPECT_LE(shard.resident_bytes(), key_bytes + 20'000 * 200);
+}
+
+// Every extent's int8 keys must be those of its exact keys, also after documents were moved.
+TEST(ShardTest, QuantizedKeysFollowTheExactOnes) {
+  const ScriptedEncoder encoder(SmallGeometry());
+  const int64_t width = SmallGeometry().kv_width;
+  Shard shard(SmallGeometry(), RouterKeyScan::kInt8);
+  EXPECT_EQ(Shard(SmallGeometry()).RouterKeys(0).size(), 0u);
+  std::vector<Shard::Addition> additions;
+  for (uint32_t n = 0; n < 20'000; ++n) {
+    additions.push_back(Addition(encoder, n, n % 5 == 0 ? "a text of more chunks" : "text", 1));
+  }
+  shard.Add(std::move(additions));
+  const int64_t bytes = shard.resident_bytes();
+  EXPECT_GE(bytes, shard.num_chunks() *
+                       SmallGeometry().resident_key_bytes_per_chunk(RouterKeyScan::kInt8));
+  const auto expect_equal = [&] {
+    ASSERT_GT(shard.RouterKeys(0).size(), 1u);
+    for (int layer = 0; layer < 3; ++layer) {
+      for (const kernels::KeyExtent& extent : shard.RouterKeys(layer)) {
+        const int64_t num_chunks = extent.chunk_offsets.back();
+        if (num_chunks == 0) continue;
+        ASSERT_NE(extent.quantized_keys, nullptr);
+        // Whole groups: what the last one has no chunks for is not written.
+        const int64_t whole = num_chunks / kernels::kChunksPerGroup * kernels::kChunksPerGroup;
+        std::vector<std::byte> expected(
+            static_cast<size_t>(kernels::QuantizedKeyBytes(whole, width)));
+        kernels::QuantizeKeys(extent.keys, extent.dtype, width, 0, whole, expected.data());
+        ASSERT_EQ(std::memcmp(extent.quantized_keys, expected.data(), expected.size()), 0);
+      }
+    }
+  };
+  expect_equal();
+  for (uint32_t n = 0; n < 20'000; n += 3) shard.Retire(n, 5);
+  while (shard.Compact(5, 0) > 0) {
+  }
+  EXPECT_LT(shard.resident_bytes(), bytes);
+  expect_equal();
 }
 
 TEST(ShardTest, ADocumentLargerThanAnExtentGetsItsOwn) {
