@@ -61,7 +61,10 @@ std::unique_ptr<EncodeJob> EncodeQueue::NextJob(int64_t num_rows) {
         static_cast<size_t>(document.num_chunks * geometry_.router_key_bytes_per_chunk()));
     document.content.resize(
         static_cast<size_t>(document.num_chunks * geometry_.content_bytes_per_chunk()));
-    for (int32_t i = 0; i < tokens; ++i) job->positions.push_back(i);
+    for (int32_t i = 0; i < tokens; ++i) {
+      job->positions.push_back(i);
+      job->visible.push_back(i + 1);
+    }
     job->token_ids.insert(job->token_ids.end(), request.token_ids.begin(), request.token_ids.end());
     job->doc_offsets.push_back(job->num_rows());
     job->done.push_back(std::move(request.done));

@@ -26,6 +26,7 @@ struct Cursor {
 struct ForwardJob {
   std::vector<int32_t> token_ids;  // [T]
   std::vector<int32_t> positions;  // [T]
+  std::vector<int32_t> visible;    // [T] local rows that a row sees, itself included
   Cursor cursor;                   // moved by the planner
   std::vector<float> hidden;       // [T, M]
   std::vector<float> query;  // [T, Hq * D] of the current layer, kept from kProject to kAttend
@@ -38,7 +39,6 @@ struct PromptJob : ForwardJob {
   bool routes =
       false;  // prompts route at MSA layers; the answer block reads what was selected before
   std::vector<int32_t> routed_rows;  // ascending
-  std::vector<int32_t> visible;      // [T] local rows that a row sees
   int64_t first_local_row = 0;       // of the sequence, where row 0 goes
   std::vector<float> router_query;   // [routed rows, W] of the current layer
   int64_t last_layer_first_row = 0;  // rows before it need not leave the last layer

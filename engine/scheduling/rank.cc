@@ -40,7 +40,7 @@ absl::Status Rank::RunStages(const StepPlan& plan, RankReport* report) {
   for (const StepPlan::Stage& stage : plan.stages) {
     const absl::Time start = absl::Now();
     for (const Slice& slice : stage.slices[static_cast<size_t>(communicator_->rank())]) {
-      report->row_layers += Planner::RowLayers(slice);
+      report->row_layers += slice.row_layers;
       const int64_t rows = slice.row_end - slice.at.row;
       if (slice.encode != nullptr) {
         report->encode_rows += rows;

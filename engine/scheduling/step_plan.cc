@@ -9,9 +9,19 @@ namespace msa::engine {
 namespace {
 
 constexpr int64_t kMinSliceRows = 16;  // below it, a product is bound by reading its weights
-constexpr double kProjectShare = 0.3;  // of a layer's work per row; attention and MLP are the rest
 constexpr double kInitialFlops = 2e10;
+// A multiply-add of attention takes so much longer than one of a product.
+constexpr double kAttentionCost = 1.5;
 constexpr double kEncodeShare = 0.25;  // of the step while queries run
+// Of the time of a decode batch, what the slices beside it may take: room for what is measured
+// badly, below twice a running answer's time.
+constexpr double kDecodeShare = 0.9;
+
+// Multiply-adds of the products of a row in one layer.
+double LayerProducts(const ModelConfig& c) {
+  return static_cast<double>(c.hidden_size *
+                             (2 * c.query_width() + 2 * c.kv_width() + 3 * c.ffn_size));
+}
 
 }  // namespace
 
@@ -27,15 +37,29 @@ bool StepPlan::empty() const {
 
 Planner::Planner(const ModelConfig* config, int num_ranks, absl::Duration slice_time)
     : config_(config), num_ranks_(num_ranks), slice_time_(slice_time) {
-  const int64_t weights_per_layer =
-      config->hidden_size *
-      (2 * config->query_width() + 2 * config->kv_width() + 3 * config->ffn_size);
-  seconds_per_row_layer_ = 2.0 * static_cast<double>(weights_per_layer) / kInitialFlops;
+  seconds_per_row_layer_ = 2 * LayerProducts(*config) / kInitialFlops;
 }
 
-double Planner::RowLayers(const Slice& slice) {
-  const double share = slice.at.phase == LayerPhase::kProject ? kProjectShare : 1 - kProjectShare;
-  return share * static_cast<double>(slice.row_end - slice.at.row);
+double Planner::ProductWork(const Slice& slice) const {
+  const ModelConfig& c = *config_;
+  int64_t width = c.query_width() + 3 * c.ffn_size;
+  if (slice.at.phase == LayerPhase::kProject) {
+    const bool is_document = slice.encode != nullptr;
+    const bool needs_query = !is_document || slice.at.layer + 1 < c.num_layers;
+    const bool routes = c.MsaIndex(slice.at.layer) >= 0 && c.decouple_router;
+    width = (needs_query ? c.query_width() : 0) + 2 * c.kv_width();
+    if (routes) width += is_document ? c.kv_width() : c.query_width();
+  }
+  return static_cast<double>(c.hidden_size * width) / LayerProducts(c);
+}
+
+double Planner::SeenRowWork() const {
+  return kAttentionCost * 2 * static_cast<double>(config_->query_width()) / LayerProducts(*config_);
+}
+
+void Planner::LearnDecode(absl::Duration elapsed) {
+  // One slow step must not make the next one slow.
+  decode_time_ = decode_time_ == absl::ZeroDuration() ? elapsed : (decode_time_ + elapsed) / 2;
 }
 
 void Planner::Learn(double row_layers, absl::Duration elapsed) {
@@ -51,14 +75,18 @@ bool Planner::NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Bu
   if (budget->spent_any && budget->row_layers <= 0) return false;
   Cursor& cursor = job->cursor;
   cursor.row = std::max(cursor.row, first_row);
-  const double share = cursor.phase == LayerPhase::kProject ? kProjectShare : 1 - kProjectShare;
-  const auto affordable = static_cast<int64_t>(std::min(budget->row_layers / share, 1e9));
-  const int64_t rows =
-      std::min({num_rows - cursor.row, Transformer::kMaxRows, std::max(affordable, kMinSliceRows)});
   slice->at = cursor;
-  slice->row_end = cursor.row + rows;
-  cursor.row += rows;
-  budget->row_layers -= RowLayers(*slice);
+  const double products = ProductWork(*slice);
+  const double seen_row = cursor.phase == LayerPhase::kAttend ? SeenRowWork() : 0;
+  const int64_t end = std::min(num_rows, cursor.row + Transformer::kMaxRows);
+  const int64_t least = cursor.row + kMinSliceRows;
+  for (; cursor.row < end; ++cursor.row) {
+    const double work = products + seen_row * job->visible[static_cast<size_t>(cursor.row)];
+    if (cursor.row >= least && slice->row_layers + work > budget->row_layers) break;
+    slice->row_layers += work;
+  }
+  slice->row_end = cursor.row;
+  budget->row_layers -= slice->row_layers;
   budget->spent_any = true;
   return true;
 }
@@ -144,7 +172,8 @@ StepPlan Planner::Plan(const std::vector<std::vector<Query*>>& prefills,
   // Ranks share the cores, so a step of all ranks takes the sum of their work.
   const bool decoding =
       std::any_of(decodes.begin(), decodes.end(), [](const auto& q) { return !q.empty(); });
-  const absl::Duration aim = decoding ? std::max(slice_time_, decode_time_) : slice_time_;
+  const absl::Duration aim =
+      decoding ? std::max(slice_time_, kDecodeShare * decode_time_) : slice_time_;
   const double whole =
       absl::ToDoubleSeconds(aim) / seconds_per_row_layer_ / static_cast<double>(num_ranks_);
   const bool documents =

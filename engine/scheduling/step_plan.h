@@ -17,6 +17,7 @@ struct Slice {
   EncodeJob* encode = nullptr;
   Cursor at{};
   int64_t row_end = 0;
+  double row_layers = 0;  // its work, see Planner
   bool completes_job = false;
 };
 
@@ -34,7 +35,9 @@ struct StepPlan {
   bool empty() const;
 };
 
-// Cuts the waiting work into a step that aims at a given time. Remembers how fast rows went.
+// Cuts the waiting work into a step that aims at a given time. Remembers how fast rows went. Work
+// is counted in row-layers: one is the products of one row in one layer, and attention counts with
+// the rows that a row sees, so that the late rows of a long job make short slices.
 class Planner {
  public:
   Planner(const ModelConfig* config, int num_ranks, absl::Duration slice_time);
@@ -46,19 +49,21 @@ class Planner {
                 const std::vector<std::vector<EncodeJob*>>& encodes,
                 const std::vector<std::vector<Query*>>& decodes);
 
-  // How long a rank's slices took; `row_layers` as counted in RowLayers.
+  // How long slices of so much work took.
   void Learn(double row_layers, absl::Duration elapsed);
-  // How long the last step that decoded spent on it. A step's slices may take as long again, so
-  // that prompts do not starve beside a large batch; a running answer is to slow down by half at
-  // most (docs/adr/0004-step-shares.md).
-  void LearnDecode(absl::Duration elapsed) { decode_time_ = elapsed; }
-  static double RowLayers(const Slice& slice);
+  // How long the last step that decoded spent on it. The slices beside may take nearly as long, so
+  // that prompts do not starve beside a large batch, and a running answer takes at most twice its
+  // time (docs/adr/0004-step-shares.md).
+  void LearnDecode(absl::Duration elapsed);
 
  private:
   struct Budget {
     double row_layers = 0;
     bool spent_any = false;
   };
+  // Of the products of a row in one half of a layer, and of one row that it sees there.
+  double ProductWork(const Slice& slice) const;
+  double SeenRowWork() const;
   bool NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Budget* budget,
                  Slice* slice) const;
   bool PlanPrompt(Query* query, int rank, Budget* budget, StepPlan::Stage* stage) const;

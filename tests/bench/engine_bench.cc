@@ -22,9 +22,15 @@
 #include "engine/engine.h"
 #include "engine/engine_observer.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/bench_query.h"
 
 namespace msa::engine {
 namespace {
+
+using bench::Question;
+using bench::Reader;
+using bench::Stop;
+using bench::Text;
 
 struct BenchOptions {
   std::string model;
@@ -36,73 +42,6 @@ struct BenchOptions {
   int concurrency = 16;
   std::string json;  // results go there as well
 };
-
-[[noreturn]] void Stop(const std::string& message) {
-  std::fprintf(stderr, "%s\n", message.c_str());
-  std::exit(1);
-}
-
-// Reads a stream to its end.
-class Reader {
- public:
-  Reader(Engine* engine, GenerateRequest request) {
-    auto stream = engine->Generate(std::move(request), [this] {
-      std::lock_guard lock(mutex_);
-      ready_ = true;
-      changed_.notify_all();
-    });
-    if (!stream.ok()) Stop(stream.status().ToString());
-    stream_ = *std::move(stream);
-  }
-  FinishedEvent Wait(std::string* text) {
-    while (true) {
-      QueryEvent event;
-      switch (stream_->TryRead(&event)) {
-        case GenerateStream::ReadState::kEnd:
-          if (!stream_->status().ok()) Stop(stream_->status().ToString());
-          return finished_;
-        case GenerateStream::ReadState::kPending: {
-          std::unique_lock lock(mutex_);
-          changed_.wait(lock, [this] { return ready_; });
-          ready_ = false;
-          break;
-        }
-        case GenerateStream::ReadState::kEvent:
-          if (const auto* token = std::get_if<TokenEvent>(&event)) *text += token->text;
-          if (const auto* finished = std::get_if<FinishedEvent>(&event)) finished_ = *finished;
-      }
-    }
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool ready_ = false;
-  FinishedEvent finished_;
-  std::unique_ptr<GenerateStream> stream_;
-};
-
-// `words` words that differ by `seed`.
-std::string Text(int words, int seed) {
-  const char* const kWords[] = {"river",  "stone",  "market", "clock",
-                                "garden", "letter", "winter", "bridge"};
-  std::string text;
-  for (int i = 0; i < words; ++i)
-    absl::StrAppend(&text, i == 0 ? "" : " ", kWords[(i * 5 + seed * 3 + i / 7) % 8]);
-  return text;
-}
-
-GenerateRequest Question(int words, int seed, int new_tokens) {
-  GenerateRequest request;
-  request.bank = "bench";
-  request.question = Text(words, seed);
-  // Greedy and free: a random model writes on until the limit.
-  request.params.constrain_citations = false;
-  request.params.max_retrieval_tokens = new_tokens;
-  request.params.max_answer_tokens = 1;
-  request.params.max_rounds = 1;
-  return request;
-}
 
 // Sums up the steps that decoded for a given number of queries and did nothing else.
 class DecodeSteps : public EngineObserver {
@@ -256,7 +195,7 @@ int main(int argc, char** argv) {
   msa::engine::BenchOptions bench;
   const auto number = [&](const char* value, int* out) {
     if (!absl::SimpleAtoi(value, out) || *out < 0)
-      msa::engine::Stop(absl::StrCat("not a count: ", value));
+      msa::bench::Stop(absl::StrCat("not a count: ", value));
   };
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string flag = argv[i];
@@ -277,10 +216,10 @@ int main(int argc, char** argv) {
     else if (flag == "--concurrency")
       number(argv[i + 1], &bench.concurrency);
     else
-      msa::engine::Stop("unknown flag " + flag);
+      msa::bench::Stop("unknown flag " + flag);
   }
   if (bench.model.empty())
-    msa::engine::Stop("usage: msa_engine_bench --model DIR [--shards R] [--threads N] …");
+    msa::bench::Stop("usage: msa_engine_bench --model DIR [--shards R] [--threads N] …");
   msa::engine::Run(bench);
   return 0;
 }

@@ -5,7 +5,8 @@
 
 Writes DIR/results.json (build/bench unless told) and what each part printed to DIR/*.txt. Parts: the kernels (with oneDNN where
 Debian's libdnnl-dev is installed), score_chunks against FAISS, the engine on a random checkpoint of 0.6b's geometry (or --model)
-against a plain torch forward. The peers of PyPI (faiss-cpu, numpy, torch) run under PYTHON; one that is not installed there is left
+against a plain torch forward, the time between an answer's tokens beside a long document and a long prompt, ingest through the server
+against the bare encoder (with the bundled model). The peers of PyPI (faiss-cpu, numpy, torch) run under PYTHON; one that is not installed there is left
 out and named. Takes about a quarter of an hour on two cores; other work on the machine spoils the figures.
 """
 
@@ -57,7 +58,8 @@ def main():
     out = arguments.out.absolute()
     python = arguments.python if os.sep not in arguments.python else os.path.abspath(arguments.python)
     out.mkdir(parents=True, exist_ok=True)
-    targets = ["msa_kernel_bench", "msa_engine_bench"]
+    targets = ["msa_kernel_bench", "msa_engine_bench", "msa_slices_bench", "msa_encoder_bench", "msa-server", "msactl",
+               "msa_python_stubs"]
     if arguments.model is None:
         targets.append("msa-make-checkpoint")
     # Peers that were not found before are looked for again.
@@ -85,6 +87,12 @@ def main():
     run([BIN / "msa_engine_bench", "--model", model, "--shards", arguments.shards, *threads, "--json", out / "engine.json"],
         out / "engine.txt")
     results["engine"] = json.loads((out / "engine.json").read_text())
+
+    shards_and_threads = ["--shards", arguments.shards, *threads]
+    run([BIN / "msa_slices_bench", "--model", model, *shards_and_threads, "--json", out / "slices.json"], out / "slices.txt")
+    results["slices"] = json.loads((out / "slices.json").read_text())
+    run([HERE / "ingest_bench.py", *shards_and_threads, "--json", out / "ingest.json"], out / "ingest.txt")
+    results["ingest"] = json.loads((out / "ingest.json").read_text())
 
     if has_modules(python, "torch"):
         peers = []

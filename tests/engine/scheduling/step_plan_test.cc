@@ -25,6 +25,11 @@ ModelConfig Config() {
   return config;
 }
 
+void SetRows(int64_t rows, ForwardJob* job) {
+  job->token_ids.resize(static_cast<size_t>(rows));
+  for (int32_t i = 0; i < rows; ++i) job->visible.push_back(i + 1);
+}
+
 std::unique_ptr<Query> Prompt(const ModelConfig& config, int64_t rows, bool generate) {
   auto query = std::make_unique<Query>();
   query->pin = std::make_unique<NoPin>();
@@ -33,7 +38,7 @@ std::unique_ptr<Query> Prompt(const ModelConfig& config, int64_t rows, bool gene
   query->state = Query::State::kPrefill;
   query->selections.resize(config.msa_layers.size());
   query->kv.memory.resize(config.msa_layers.size());
-  query->job.token_ids.resize(static_cast<size_t>(rows));
+  SetRows(rows, &query->job);
   query->job.routes = true;
   query->job.routed_rows = {0, 1};
   query->job.last_layer_first_row = rows - 1;
@@ -119,7 +124,7 @@ TEST(Planner, DocumentsSkipAttentionOfTheLastLayer) {
   const ModelConfig config = Config();
   Planner planner(&config, 1, absl::Seconds(10));
   EncodeJob job;
-  job.token_ids.resize(300);
+  SetRows(300, &job);
   const StepPlan plan = planner.Plan({{}}, {{&job}}, {{}});
   EXPECT_TRUE(job.finished);
   const std::vector<Slice>& slices = plan.stages.at(0).slices[0];
@@ -134,13 +139,13 @@ TEST(Planner, EncodingGetsItsShareBesideALongPrompt) {
   Planner planner(&config, 1, absl::Milliseconds(1));
   const auto query = Prompt(config, 100000, /*generate=*/true);
   EncodeJob job;
-  job.token_ids.resize(100000);
+  SetRows(100000, &job);
   double prompt = 0, encode = 0;
   for (int step = 0; step < 20; ++step) {
     const StepPlan plan = planner.Plan({{query.get()}}, {{&job}}, {{}});
     for (const StepPlan::Stage& stage : plan.stages) {
       for (const Slice& slice : stage.slices[0]) {
-        (slice.encode != nullptr ? encode : prompt) += Planner::RowLayers(slice);
+        (slice.encode != nullptr ? encode : prompt) += slice.row_layers;
       }
     }
   }
@@ -157,9 +162,58 @@ TEST(Planner, PromptsGetAsMuchTimeAsALargeDecodeBatch) {
   const auto decoding = Prompt(config, 1, /*generate=*/true);
   const StepPlan plan = planner.Plan({{query.get()}}, {{}}, {{decoding.get()}});
   double planned = 0;
-  for (const Slice& slice : plan.stages[0].slices[0]) planned += Planner::RowLayers(slice);
+  for (const Slice& slice : plan.stages[0].slices[0]) planned += slice.row_layers;
   EXPECT_GE(planned, 900);
   EXPECT_LE(planned, 1300);
+}
+
+// What a step would do of 10,000 rows each of a prompt and a document beside an answer; 1 ms per
+// row-layer.
+double PlannedBesideAnAnswer(const ModelConfig& config, Planner* planner) {
+  for (int i = 0; i < 100; ++i) planner->Learn(1, absl::Milliseconds(1));
+  const auto query = Prompt(config, 10000, /*generate=*/true);
+  const auto decoding = Prompt(config, 1, /*generate=*/true);
+  EncodeJob job;
+  SetRows(10000, &job);
+  const StepPlan plan = planner->Plan({{query.get()}}, {{&job}}, {{decoding.get()}});
+  double planned = 0;
+  for (const Slice& slice : plan.stages[0].slices[0]) planned += slice.row_layers;
+  return planned;
+}
+
+TEST(Planner, WorkBesideAnAnswerTakesLessThanItsOwnTime) {
+  const ModelConfig config = Config();
+  Planner planner(&config, 1, absl::Milliseconds(10));
+  planner.LearnDecode(absl::Seconds(1));
+  EXPECT_LE(PlannedBesideAnAnswer(config, &planner), 1000);
+}
+
+TEST(Planner, OneSlowTokenDoesNotMakeTheNextOneSlow) {
+  const ModelConfig config = Config();
+  Planner planner(&config, 1, absl::Milliseconds(10));
+  for (int i = 0; i < 10; ++i) planner.LearnDecode(absl::Milliseconds(200));
+  planner.LearnDecode(absl::Milliseconds(400));
+  EXPECT_LE(PlannedBesideAnAnswer(config, &planner), 300);
+}
+
+TEST(Planner, LateRowsOfALongJobMakeShorterSlices) {
+  const ModelConfig config = Config();
+  Planner planner(&config, 1, absl::Milliseconds(40));
+  for (int i = 0; i < 100; ++i) planner.Learn(1, absl::Milliseconds(1));  // 40 row-layers a step
+  EncodeJob job;
+  SetRows(100000, &job);
+  job.cursor = {0, LayerPhase::kAttend, 0};
+  const auto rows_of_step = [&] {
+    int64_t rows = 0;
+    const StepPlan plan = planner.Plan({{}}, {{&job}}, {{}});
+    for (const Slice& slice : plan.stages[0].slices[0]) rows += slice.row_end - slice.at.row;
+    return rows;
+  };
+  const int64_t early = rows_of_step();
+  job.cursor.row = 90000;
+  const int64_t late = rows_of_step();
+  EXPECT_LT(late, early);
+  EXPECT_GT(late, 0);
 }
 
 TEST(Planner, LearnsHowFastRowsGo) {
@@ -167,10 +221,10 @@ TEST(Planner, LearnsHowFastRowsGo) {
   Planner planner(&config, 1, absl::Milliseconds(10));
   for (int i = 0; i < 100; ++i) planner.Learn(1, absl::Milliseconds(1));  // 10 row-layers a step
   EncodeJob job;
-  job.token_ids.resize(10000);
+  SetRows(10000, &job);
   double planned = 0;
   const StepPlan plan = planner.Plan({{}}, {{&job}}, {{}});
-  for (const Slice& slice : plan.stages[0].slices[0]) planned += Planner::RowLayers(slice);
+  for (const Slice& slice : plan.stages[0].slices[0]) planned += slice.row_layers;
   EXPECT_LT(planned, 20);
 }
 
