@@ -4,9 +4,10 @@ writes a table and a picture of what they find and how long they take:
 
     tests/bench/scale.py --data FOLDER [--tokens 16K,100K,1M,10M,100M] [--until 1M] [--out build/bench]
 
-FOLDER keeps the server's data and the figures of the sizes that are done, so that a run that was broken off goes on: start it with the
-same options again. A hundred million tokens are 1.8 million documents, about 7 GB on disk, and hours of encoding on two cores. Writes
-OUT/scale.json, scale.txt and scale.svg after every size. --report draws them again without a server. What is measured: docs/performance.md.
+FOLDER keeps the server's data, the figures of the sizes that are done, and what was cited and answered (answers-TOKENS.jsonl). A run that
+was broken off, also by a kill, goes on when it is started with the same options again. A hundred million tokens are 1.9 million
+documents, about 6 GB on disk, and hours of encoding on two cores. Writes OUT/scale.json, scale.txt and scale.svg after every size;
+--report draws them again without a server. What is measured: docs/performance.md.
 """
 import argparse
 import json
@@ -74,12 +75,11 @@ class Figures:
 
 
 def run(arguments: argparse.Namespace, figures: Figures) -> None:
-    from measurement import measure  # only here: needs gRPC and the generated modules
+    from measurement import ScaleServer, measure  # only here: needs gRPC and the generated modules
     from growth import BANK, check, grow
-    from server_program import ServerProgram
     bank = GrowingBank(arguments.seed)
     questions = bank.questions(arguments.questions)
-    server = ServerProgram(arguments.data, "--shards", str(arguments.shards), "--scrub-interval", "0", *arguments.server_option)
+    server = ScaleServer(arguments.data, "--shards", str(arguments.shards), "--scrub-interval", "0", *arguments.server_option)
     with server:
         for tokens in arguments.tokens:
             if figures.has(tokens):
@@ -96,15 +96,17 @@ def run(arguments: argparse.Namespace, figures: Figures) -> None:
                     "growth": grown, "load_average_before": os.getloadavg(), "note": arguments.note,
                     "time": datetime.now(timezone.utc).isoformat(timespec="seconds")}
             begun = time.monotonic()
-            size |= measure(server, stats, questions, arguments.calls)
+            measured, outcomes = measure(server, stats, questions, arguments.calls)
+            size |= measured
             size |= {"measured_seconds": round(time.monotonic() - begun, 1), "load_average_after": os.getloadavg()}
+            (arguments.data / f"answers-{tokens}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in outcomes))
             figures.add(size)
             write_report(figures.all, arguments.out)
             print(f"  {one_line(size)}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # takes the server and the generator along
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the server well
     arguments = parse_arguments()
     if arguments.until:
         arguments.tokens = [tokens for tokens in arguments.tokens if tokens <= arguments.until]

@@ -8,6 +8,7 @@ about the first block.
 import random
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,19 +101,33 @@ class GrowingBank:
     def questions(self, count: int) -> list[Question]:
         """`count` different ones of each kind, one and two hops in turn, all about the first block. ValueError where it has fewer."""
         documents = self.block(0)
-        attributes: dict[str, list[Document]] = {}
-        for document in documents:
-            if document.fact.key in ATTRIBUTES:
-                attributes.setdefault(document.fact.entity, []).append(document)
-        chains = [(start, end) for start in documents if start.fact.key in RELATIONS
-                  for end in attributes.get(start.fact.value, [])]
+        rng = random.Random(f"{self.seed}/questions")
+        chains = _chains(rng.sample(documents, len(documents)))
         if count > min(len(documents), len(chains)):
             raise ValueError(f"seed {self.seed} has {len(documents)} questions of one hop and {len(chains)} of two")
-        rng = random.Random(f"{self.seed}/questions")
         questions = []
-        for single, (start, end) in zip(rng.sample(documents, count), rng.sample(chains, count)):
+        for single, (start, end) in zip(rng.sample(documents, count), chains):
             fact = single.fact
             questions.append(Question(draw_question(rng, fact.key, fact.entity), 1, (single.number,), fact.value))
             text = draw_question(rng, end.fact.key, relation_phrase(start.fact))
             questions.append(Question(text, 2, (start.number, end.number), end.fact.value))
         return questions
+
+
+def _chains(documents: list[Document]) -> list[tuple[Document, Document]]:
+    """All pairs of a relation and an attribute of the entity that it leads to; the first ones share as few documents as they can, so
+    that an error on one document does not count many times."""
+    attributes: dict[str, list[Document]] = {}
+    for document in documents:
+        if document.fact.key in ATTRIBUTES:
+            attributes.setdefault(document.fact.entity, []).append(document)
+    left = [(start, list(attributes.get(start.fact.value, []))) for start in documents if start.fact.key in RELATIONS]
+    uses: Counter[int] = Counter()
+    chains = []
+    while left := [(start, ends) for start, ends in left if ends]:
+        for start, ends in left:
+            end = min(ends, key=lambda document: uses[document.number])
+            ends.remove(end)
+            uses[end.number] += 1
+            chains.append((start, end))
+    return chains

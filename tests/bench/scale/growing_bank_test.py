@@ -57,6 +57,7 @@ class GrowingBankTest(unittest.TestCase):
     def test_questions_differ_and_their_sources_hold_the_answers(self):
         self.assertEqual([q.hops for q in self.questions], [1, 2] * 100)
         self.assertEqual(len({q.sources for q in self.questions}), 200)
+        self.assertGreater(len({q.sources[0] for q in self.questions if q.hops == 2}), 70)
         for question in self.questions:
             chain = [self.documents[number - 1] for number in question.sources]
             self.assertIn(chain[0].fact.entity, question.question)

@@ -1,5 +1,6 @@
 """Brings documents of a growing bank into the server's, from wherever an earlier run was broken off."""
 import multiprocessing
+import os
 import queue
 import sys
 import time
@@ -13,8 +14,19 @@ BANK = "scale"
 PIECE = 256             # documents that the generator hands over at a time
 WAITING_PIECES = 64
 PROGRESS_SECONDS = 15.0
+PARENT_SECONDS = 5.0    # the generator looks for it this often while it waits
 GENERATOR_SECONDS = 120.0  # far more than the next piece takes
 SETTLE_SECONDS = 600.0     # until all that was accepted is encoded
+
+
+def _hand_over(piece: list | None, pieces) -> None:
+    """Waits for room; ends this process when nobody is left to take the piece."""
+    while True:
+        try:
+            return pieces.put(piece, timeout=PARENT_SECONDS)
+        except queue.Full:
+            if not multiprocessing.parent_process().is_alive():
+                os._exit(1)
 
 
 def _generate(seed: int, first: int, last: int, pieces) -> None:
@@ -22,10 +34,10 @@ def _generate(seed: int, first: int, last: int, pieces) -> None:
     for document in GrowingBank(seed).documents(first, last):
         piece.append((document.number, document.text))
         if len(piece) == PIECE:
-            pieces.put(piece)
+            _hand_over(piece, pieces)
             piece = []
-    pieces.put(piece)
-    pieces.put(None)
+    _hand_over(piece, pieces)
+    _hand_over(None, pieces)
 
 
 def generated(seed: int, first: int, last: int) -> Iterator[Document]:

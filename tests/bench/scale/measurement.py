@@ -2,7 +2,7 @@
 import time
 
 from growth import BANK
-from process_memory import Scratch, bound, memory
+from process_figures import Scratch, bound, memory
 from questioning import ask_all, time_retrieve
 from roofline import best_limits, machine_limits, scoring
 from server_program import ServerProgram
@@ -43,18 +43,18 @@ def restart_after_kill(server: ServerProgram, question: str) -> dict:
     return start(server, question)
 
 
-def measure(server: ServerProgram, stats, questions: list[Question], calls: int) -> dict:
-    """`stats`: the bank's, checked. The server is restarted twice."""
+def measure(server: ServerProgram, stats, questions: list[Question], calls: int) -> tuple[dict, list[dict]]:
+    """-> the figures, and what became of each question. `stats`: the bank's, checked. The server is restarted twice."""
     with server.client() as client:
         info = client.server_info()
         grown_memory = memory(server.process.pid)
-        grown_retrieve = time_retrieve(client, questions, calls)
+        grown_retrieve = time_retrieve(client, server.process.pid, questions, calls)
     limits = [machine_limits(info.threads)]
     restarts = {"restart": restart(server, questions[0].question)}
     layers = len(info.model.msa_layers)
     with server.client() as client, Scratch(server.process.pid) as scratch:
-        retrieve = time_retrieve(client, questions, calls)
-        quality = ask_all(client, questions, layers)
+        retrieve = time_retrieve(client, server.process.pid, questions, calls)
+        quality, outcomes = ask_all(client, questions, layers)
     after_questions = memory(server.process.pid)
     limits.append(machine_limits(info.threads))
     restarts["restart_after_kill"] = restart_after_kill(server, questions[0].question)
@@ -76,4 +76,11 @@ def measure(server: ServerProgram, stats, questions: list[Question], calls: int)
                    "bound_bytes": bound(weights, stats.router_key_bytes + stats.content_bytes),
                    "bound_bytes_without_content": bound(weights, stats.router_key_bytes + stats.index_bytes)},
         "limits": best, "roofline": roofline, "retrieve": retrieve, "retrieve_before_restart": grown_retrieve,
-        "quality": quality, **restarts}
+        "quality": quality, **restarts}, outcomes
+
+
+class ScaleServer(ServerProgram):
+    """Ends with this process, even if that is killed: the next run needs the folder."""
+
+    def command(self) -> list[str]:
+        return ["setpriv", "--pdeathsig", "TERM", *super().command()]

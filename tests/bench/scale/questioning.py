@@ -1,11 +1,14 @@
 """Asks the questions: how long each call takes alone, and how many come out right."""
+import math
 import statistics
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
 from growth import BANK
 from msa_client import Client
+from process_figures import processor_seconds
 from training.haystack import Question
 
 WARM_UP = 5
@@ -20,14 +23,17 @@ def summary(times: Iterable[float]) -> dict:
     """Of seconds, in milliseconds."""
     ordered = sorted(times)
     return {"calls": len(ordered), "median_ms": milliseconds(statistics.median(ordered)),
-            "p99_ms": milliseconds(ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]),
+            "p99_ms": milliseconds(ordered[math.ceil(0.99 * len(ordered)) - 1]),
             "least_ms": milliseconds(ordered[0])}
 
 
-def time_retrieve(client: Client, questions: list[Question], calls: int) -> dict:
-    """Retrieve, one call after the other; the server's own stages beside it."""
+def time_retrieve(client: Client, pid: int, questions: list[Question], calls: int) -> dict:
+    """Retrieve, one call after the other; beside it the server's own stages, and the processor time that it took for each call, of all
+    its threads together: other work on the machine lengthens that less."""
     times, stages, tokens = [], {stage: [] for stage in STAGES}, []
     for index in range(-WARM_UP, calls):
+        if index == 0:
+            processor_before = processor_seconds(pid)
         begun = time.monotonic()
         response = client.retrieve(BANK, questions[index % len(questions)].question)
         if index >= 0:
@@ -35,7 +41,8 @@ def time_retrieve(client: Client, questions: list[Question], calls: int) -> dict
             tokens.append(response.prompt_tokens)
             for stage, values in stages.items():
                 values.append(getattr(response.timings, stage).ToTimedelta().total_seconds())
-    return {**summary(times), "prompt_tokens": round(statistics.mean(tokens), 2),
+    processor = processor_seconds(pid) - processor_before
+    return {**summary(times), "processor_ms": milliseconds(processor / calls), "prompt_tokens": round(statistics.mean(tokens), 2),
             "stage_median_ms": {stage: milliseconds(statistics.median(values)) for stage, values in stages.items()}}
 
 
@@ -50,9 +57,18 @@ def routed(client: Client, question: Question, num_layers: int) -> dict[str, boo
     return {"routed": any(found), "routed_in_every_layer": all(found)}
 
 
-def answered(client: Client, question: Question) -> tuple[Counter, float, float]:
-    """-> counts, seconds to the answer's end, and to the first token as the server counts it. Later rounds count only where the
-    earlier ones cited exactly the right document."""
+@dataclass
+class Outcome:
+    """Of one question."""
+    cited: list[list[int]]      # numbers, round by round
+    answer: str
+    counts: Counter
+    seconds: float
+    first_token_seconds: float  # as the server counts it
+
+
+def answered(client: Client, question: Question) -> Outcome:
+    """Later rounds count only where the earlier ones cited exactly the right document."""
     begun = time.monotonic()
     rounds: list[set[int]] = []
     cited: list[list[int]] = []
@@ -76,19 +92,22 @@ def answered(client: Client, question: Question) -> tuple[Counter, float, float]
             break
     counts["cited"] = cited == [[source] for source in question.sources]
     counts["answered"] = finished.answer.strip() == question.answer
-    return counts, seconds, finished.timings.time_to_first_token.ToTimedelta().total_seconds()
+    return Outcome(cited, finished.answer.strip(), counts, seconds,
+                   finished.timings.time_to_first_token.ToTimedelta().total_seconds())
 
 
-def ask_all(client: Client, questions: list[Question], num_layers: int) -> dict:
-    """-> {"1-hop": …, "2-hop": …}: shares of right outcomes and latencies of whole answers."""
+def ask_all(client: Client, questions: list[Question], num_layers: int) -> tuple[dict, list[dict]]:
+    """-> {"1-hop": …, "2-hop": …}, shares of right outcomes and latencies of whole answers; and what became of each question."""
     counts: dict[int, Counter] = {1: Counter(), 2: Counter()}
     times: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
+    outcomes = []
     for question in questions:
         counts[question.hops].update(routed(client, question, num_layers))
-        outcome, seconds, first_token = answered(client, question)
-        counts[question.hops].update(outcome)
-        times[question.hops].append((seconds, first_token))
-    return {f"{hops}-hop": _shares(counts[hops], times[hops]) for hops in (1, 2) if times[hops]}
+        outcome = answered(client, question)
+        counts[question.hops].update(outcome.counts)
+        times[question.hops].append((outcome.seconds, outcome.first_token_seconds))
+        outcomes.append({**asdict(question), "cited": outcome.cited, "answered": outcome.answer})
+    return {f"{hops}-hop": _shares(counts[hops], times[hops]) for hops in (1, 2) if times[hops]}, outcomes
 
 
 def _shares(counts: Counter, times: list[tuple[float, float]]) -> dict:

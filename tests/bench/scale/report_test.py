@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from chart import HEIGHT, WIDTH, draw
-from process_memory import bound, memory
+from process_figures import bound, memory, processor_seconds
 from report import table, write_report
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -20,7 +20,7 @@ def times(median: float) -> dict:
 
 
 def one_size(tokens: int, loss: float) -> dict:
-    retrieve = {**times(2 + tokens / 4e5), "prompt_tokens": 37, "stage_median_ms": {"score": 0.2 + tokens / 5e5},
+    retrieve = {**times(2 + tokens / 4e5), "processor_ms": 3, "prompt_tokens": 37, "stage_median_ms": {"score": 0.2 + tokens / 5e5},
                 "share_of_roofline": 0.5, "scoring_share_of_roofline": 0.6}
     shares = {"questions": 100, "routed": 1.0, "routed_in_every_layer": 0.99, "round 1 cited": 1 - loss, "round 2 cited": None,
               "round 2 routed": 1.0, "cited": 1 - loss, "answered": 0.98 - loss, "answer": times(50), "first_token": times(8)}
@@ -83,12 +83,17 @@ class ReportTest(unittest.TestCase):
         self.assertLess(retrieve[1], retrieve[0])
 
 
-class ProcessMemoryTest(unittest.TestCase):
+class ProcessFiguresTest(unittest.TestCase):
     def test_memory_of_this_process(self):
         now = memory(os.getpid())
         self.assertEqual(set(now), {"resident", "anonymous", "file", "peak"})
         self.assertGreaterEqual(now["peak"], now["resident"] * 0.9)
         self.assertGreaterEqual(now["resident"], now["anonymous"])
+
+    def test_processor_time_grows_with_work(self):
+        before = processor_seconds(os.getpid())
+        sum(i * i for i in range(1_000_000))
+        self.assertGreater(processor_seconds(os.getpid()), before)
 
     def test_bound(self):
         self.assertEqual(bound(100, 900), 300_001_100)

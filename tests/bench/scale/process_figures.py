@@ -1,4 +1,5 @@
-"""Memory of a running process as Linux counts it, and the bound that the server shall keep."""
+"""Memory and processor time of a running process as Linux counts them, and the bound of memory that the server shall keep."""
+import os
 import threading
 from pathlib import Path
 
@@ -15,6 +16,12 @@ def memory(pid: int) -> dict[str, int]:
         if name in FIELDS:
             values[FIELDS[name]] = int(rest.split()[0]) * 1024
     return values
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time of all its threads so far, to about 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def bound(weights: int, bank: int) -> int:
