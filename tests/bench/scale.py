@@ -49,6 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--note", default="", help="kept with the figures, e.g. what else the machine was doing")
     parser.add_argument("--server-option", action="append", default=[], metavar="OPTION",
                         help="a further option of msa-server, e.g. --server-option=--threads=1")
+    parser.add_argument("--again", action="store_true", help="measure the size that the bank has now once more, though it is done")
     parser.add_argument("--report", action="store_true", help="only write table and picture of what was measured")
     return parser.parse_args()
 
@@ -68,7 +69,12 @@ class Figures:
         return any(size["tokens_wanted"] == tokens for size in self.all["sizes"])
 
     def add(self, size: dict) -> None:
-        self.all["sizes"] = sorted([*self.all["sizes"], size], key=lambda one: one["tokens_wanted"])
+        """In place of what was measured at this size before; its growth stays where this run had nothing to add."""
+        others = [one for one in self.all["sizes"] if one["tokens_wanted"] != size["tokens_wanted"]]
+        for before in self.all["sizes"]:
+            if before not in others and not size["growth"]["documents"]:
+                size["growth"] = before["growth"]
+        self.all["sizes"] = sorted([*others, size], key=lambda one: one["tokens_wanted"])
         temporary = self.path.with_suffix(".new")
         temporary.write_text(json.dumps(self.all, indent=1) + "\n")
         temporary.rename(self.path)
@@ -82,13 +88,14 @@ def run(arguments: argparse.Namespace, figures: Figures) -> None:
     server = ScaleServer(arguments.data, "--shards", str(arguments.shards), "--scrub-interval", "0", *arguments.server_option)
     with server:
         for tokens in arguments.tokens:
-            if figures.has(tokens):
-                continue
             last = documents_for(tokens)
             with server.client() as client:
-                if BANK in [b.name for b in client.list_banks()] and client.bank_stats(BANK).documents > last:
-                    print(f"{tokens:,} tokens: the bank is larger already, left out", file=sys.stderr)
-                    continue
+                present = client.bank_stats(BANK).documents if BANK in [b.name for b in client.list_banks()] else 0
+            if figures.has(tokens) and not (arguments.again and present == last):
+                continue
+            if present > last:
+                print(f"{tokens:,} tokens: the bank is larger already, left out", file=sys.stderr)
+                continue
             print(f"{tokens:,} tokens: {last:,} documents", file=sys.stderr, flush=True)
             grown = grow(server, arguments.seed, last)
             stats = check(server, bank, last)

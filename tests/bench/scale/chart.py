@@ -6,7 +6,7 @@ from html import escape
 WIDTH, HEIGHT = 1120, 560
 FONT = "font-family='Helvetica, Arial, sans-serif'"
 GREY, GRID = "#555555", "#e4e4e4"
-BLUE, ORANGE, GREEN, VIOLET = "#1f6fb4", "#d9730d", "#2c8a4b", "#7a4fb0"
+BLUE, LIGHT_BLUE, ORANGE, GREEN, VIOLET = "#1f6fb4", "#86b7e2", "#d9730d", "#2c8a4b", "#7a4fb0"
 LEGEND_LINE = 22
 
 
@@ -17,6 +17,7 @@ class Line:
     values: list[float]     # one per size
     dashes: str = ""
     marker: bool = True
+    width: float = 2.2      # wider ones are drawn first and show beside what covers them
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ def _milliseconds_label(exponent: int) -> str:
 
 def _quality_lines(sizes: list[dict]) -> list[Line]:
     lines = []
-    for figure, title, colour in (("routed", "routing recall", BLUE), ("cited", "cited", ORANGE), ("answered", "answered", GREEN)):
+    for figure, title, colour, width in (("routed", "routing recall", LIGHT_BLUE, 6), ("cited", "cited", ORANGE, 4),
+                                         ("answered", "answered", GREEN, 2)):
         for hops, dashes in (("1-hop", ""), ("2-hop", "7 4")):
             what = "one hop" if hops == "1-hop" else ("two hops, first source" if figure == "routed" else "two hops")
-            lines.append(Line(f"{title}, {what}", colour, [100 * size["quality"][hops][figure] for size in sizes], dashes))
+            lines.append(Line(f"{title}, {what}", colour, [100 * size["quality"][hops][figure] for size in sizes], dashes,
+                              width=width))
     return lines
 
 
@@ -86,18 +89,20 @@ def _panel(title: str, x: Axis, y: Axis, tokens: list[int], lines: list[Line], l
     for line in lines:
         points = [(x.pixel(t), y.pixel(v)) for t, v in zip(tokens, line.values)]
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-        parts.append(f"<polyline points='{path}' fill='none' stroke='{line.colour}' stroke-width='2.2' "
-                     f"stroke-dasharray='{line.dashes}' stroke-opacity='0.85'/>")
+        parts.append(f"<polyline points='{path}' fill='none' stroke='{line.colour}' "
+                     f"stroke-width='{line.width}' stroke-dasharray='{line.dashes}'/>")
         if line.marker:
             fill = "#ffffff" if line.dashes else line.colour
-            parts += [f"<circle cx='{px:.1f}' cy='{py:.1f}' r='3.6' fill='{fill}' stroke='{line.colour}' stroke-width='1.6'/>"
+            radius = 2.4 + line.width / 2
+            parts += [f"<circle cx='{px:.1f}' cy='{py:.1f}' r='{radius:.1f}' fill='{fill}' stroke='{line.colour}' "
+                      f"stroke-width='1.6'/>"
                       for px, py in points]
     column_width = (right - left) / legend_columns
     for index, line in enumerate(lines):
         column, row = index % legend_columns, index // legend_columns
         start, level = left + column * column_width, bottom + 74 + row * LEGEND_LINE
         parts.append(f"<line x1='{start:.1f}' y1='{level - 4.5}' x2='{start + 30:.1f}' y2='{level - 4.5}' stroke='{line.colour}' "
-                     f"stroke-width='2.2' stroke-dasharray='{line.dashes}'/>")
+                     f"stroke-width='{line.width}' stroke-dasharray='{line.dashes}'/>")
         parts.append(_text(start + 38, level, line.title, anchor="start"))
     return parts
 

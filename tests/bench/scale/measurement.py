@@ -4,7 +4,7 @@ import time
 from growth import BANK
 from process_figures import Scratch, bound, memory
 from questioning import ask_all, time_retrieve
-from roofline import best_limits, machine_limits, scoring
+from roofline import machine_limits, scored
 from server_program import ServerProgram
 from training.haystack import Question
 
@@ -49,23 +49,17 @@ def measure(server: ServerProgram, stats, questions: list[Question], calls: int)
         info = client.server_info()
         grown_memory = memory(server.process.pid)
         grown_retrieve = time_retrieve(client, server.process.pid, questions, calls)
-    limits = [machine_limits(info.threads)]
     restarts = {"restart": restart(server, questions[0].question)}
     layers = len(info.model.msa_layers)
     with server.client() as client, Scratch(server.process.pid) as scratch:
         retrieve = time_retrieve(client, server.process.pid, questions, calls)
         quality, outcomes = ask_all(client, questions, layers)
     after_questions = memory(server.process.pid)
-    limits.append(machine_limits(info.threads))
+    limits = machine_limits(info.threads)
     restarts["restart_after_kill"] = restart_after_kill(server, questions[0].question)
 
-    best = best_limits(limits)
-    roofline = scoring(stats.chunks, layers, info.model.kv_heads * info.model.head_dim, info.bank_dtype,
-                       retrieve["prompt_tokens"], best)
-    for times in (retrieve, grown_retrieve):
-        times["share_of_roofline"] = round(roofline["roofline_ms"] / times["median_ms"], 4)
-        times["scoring_share_of_roofline"] = round(roofline["roofline_ms"] / times["stage_median_ms"]["score"], 4)
     weights = info.memory.weights_bytes
+    kv_width = info.model.kv_heads * info.model.head_dim
     return {
         "instruction_set": info.instruction_set, "compute_dtype": info.compute_dtype, "bank_dtype": info.bank_dtype,
         "bank": {"router_key_bytes": stats.router_key_bytes, "content_bytes": stats.content_bytes,
@@ -75,7 +69,8 @@ def measure(server: ServerProgram, stats, questions: list[Question], calls: int)
                    "scratch": scratch.figures(),
                    "bound_bytes": bound(weights, stats.router_key_bytes + stats.content_bytes),
                    "bound_bytes_without_content": bound(weights, stats.router_key_bytes + stats.index_bytes)},
-        "limits": best, "roofline": roofline, "retrieve": retrieve, "retrieve_before_restart": grown_retrieve,
+        "limits": limits, "retrieve": retrieve, "retrieve_before_restart": grown_retrieve,
+        "roofline": scored(stats.chunks, layers, kv_width, info.bank_dtype, retrieve["prompt_tokens"]),
         "quality": quality, **restarts}, outcomes
 
 

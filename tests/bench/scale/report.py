@@ -3,12 +3,17 @@ import json
 from pathlib import Path
 
 from chart import draw, token_label
+from roofline import add_rooflines
 
 Row = tuple[str, list[str]]
 
 
 def _megabytes(count: int) -> str:
     return f"{count / 1e6:,.{1 if count < 10**7 else 0}f}"
+
+
+def _whole(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.0f}"
 
 
 def _share(share: float | None) -> str:
@@ -38,6 +43,7 @@ def _latency_rows(sizes: list[dict]) -> list[Row]:
         row("  before the restart, median, ms", lambda s: s["retrieve_before_restart"]["median_ms"]),
         row("least time of this machine (roofline), ms", lambda s: s["roofline"]["roofline_ms"]),
         row("  its share of Retrieve, %", lambda s: 100 * s["retrieve"]["share_of_roofline"]),
+        row("  its share of processor time, %", lambda s: 100 * s["retrieve"]["processor_share_of_roofline"]),
         row("  its share of scoring, %", lambda s: 100 * s["retrieve"]["scoring_share_of_roofline"]),
         row("answer, one hop, median, ms", lambda s: s["quality"]["1-hop"]["answer"]["median_ms"]),
         row("answer, two hops, median, ms", lambda s: s["quality"]["2-hop"]["answer"]["median_ms"])]
@@ -49,7 +55,7 @@ def _keeping_rows(sizes: list[dict]) -> list[Row]:
     return [
         row("documents", lambda s: f"{s['documents']:,}"), row("tokens", lambda s: f"{s['tokens']:,}"),
         row("chunks", lambda s: f"{s['chunks']:,}"),
-        row("ingest, documents per second", lambda s: f"{s['growth']['documents_per_second'] or 0:,.0f}"),
+        row("ingest, documents per second", lambda s: _whole(s["growth"]["documents_per_second"])),
         row("SIGTERM, start, to serving, s", lambda s: f"{s['restart']['serving_seconds']:.2f}"),
         row("kill -9, start, to serving, s", lambda s: f"{s['restart_after_kill']['serving_seconds']:.2f}"),
         row("  to the first Retrieve, s", lambda s: f"{s['restart_after_kill']['first_retrieve_seconds']:.2f}"),
@@ -101,6 +107,7 @@ def one_line(size: dict) -> str:
 
 def write_report(figures: dict, out: Path) -> str:
     """scale.json, scale.txt and scale.svg in `out`. -> the table."""
+    add_rooflines(figures["sizes"])
     text = table(figures)
     (out / "scale.json").write_text(json.dumps(figures, indent=1) + "\n")
     (out / "scale.txt").write_text(text)

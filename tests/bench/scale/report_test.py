@@ -11,8 +11,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from chart import HEIGHT, WIDTH, draw
 from process_figures import bound, memory, processor_seconds
 from report import table, write_report
+from roofline import add_rooflines, scored
 
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+LIMITS = {"threads": 2, "read_bytes_per_second": 1e9, "bf16_operations_per_second": 1e11}
 
 
 def times(median: float) -> dict:
@@ -21,19 +25,19 @@ def times(median: float) -> dict:
 
 def one_size(tokens: int, loss: float) -> dict:
     retrieve = {**times(2 + tokens / 4e5), "processor_ms": 3, "prompt_tokens": 37, "stage_median_ms": {"score": 0.2 + tokens / 5e5},
-                "share_of_roofline": 0.5, "scoring_share_of_roofline": 0.6}
+                "share_of_roofline": 0.5, "scoring_share_of_roofline": 0.6, "processor_share_of_roofline": 0.7}
     shares = {"questions": 100, "routed": 1.0, "routed_in_every_layer": 0.99, "round 1 cited": 1 - loss, "round 2 cited": None,
               "round 2 routed": 1.0, "cited": 1 - loss, "answered": 0.98 - loss, "answer": times(50), "first_token": times(8)}
     memory_bytes = {"resident": 10**8, "anonymous": 9 * 10**7, "file": 10**7, "peak": 10**8}
     start = {"serving_seconds": 0.1, "first_retrieve_seconds": 0.2, "memory": memory_bytes}
     return {
         "tokens_wanted": tokens, "documents": tokens // 54, "tokens": tokens + 7, "chunks": tokens // 50,
-        "growth": {"documents_per_second": None}, "instruction_set": "avx512", "limits": {"threads": 2}, "restart": start,
+        "growth": {"documents_per_second": None}, "instruction_set": "avx512", "limits": LIMITS, "restart": start,
         "restart_after_kill": start, "bank": {"router_key_bytes": 1, "content_bytes": 2, "text_bytes": 3, "index_bytes": 4,
                                               "segments": 5, "bytes_on_disk": 6},
         "memory": {"weights_bytes": 7 * 10**6, "grown": memory_bytes, "after_questions": memory_bytes, "bound_bytes": 4 * 10**8,
                    "bound_bytes_without_content": 3 * 10**8, "scratch": {"peak": 10**6, "peak_anonymous": 10**6}},
-        "roofline": {"roofline_ms": tokens / 1e6}, "retrieve": retrieve, "retrieve_before_restart": retrieve,
+        "roofline": {"roofline_ms": tokens / 1e6, "key_bytes": 2 * tokens, "dtype": "bf16", "routed_rows": 30}, "retrieve": retrieve, "retrieve_before_restart": retrieve,
         "quality": {"1-hop": shares, "2-hop": shares}}
 
 
@@ -58,7 +62,7 @@ class ReportTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder)
             write_report(figures(16_000, 100_000), out)
-            self.assertEqual(json.loads((out / "scale.json").read_text()), figures(16_000, 100_000))
+            self.assertEqual([size["tokens"] for size in json.loads((out / "scale.json").read_text())["sizes"]], [16_007, 100_007])
             self.assertEqual(sorted(path.name for path in out.iterdir()), ["scale.json", "scale.svg", "scale.txt"])
             xml.parse(out / "scale.svg")
 
@@ -81,6 +85,25 @@ class ReportTest(unittest.TestCase):
         cited, retrieve = ends[2], ends[9]
         self.assertGreater(cited[1], cited[0])
         self.assertLess(retrieve[1], retrieve[0])
+
+
+class RooflineTest(unittest.TestCase):
+    def sizes(self, slow: dict) -> list[dict]:
+        sizes = figures(1_000_000, 10_000_000)["sizes"]
+        sizes[0]["limits"] = {**LIMITS, **slow}
+        add_rooflines(sizes)
+        return sizes
+
+    def test_the_longer_of_reading_and_computing_counts_by_the_best_limits_of_all_sizes(self):
+        for slow in ({}, {"read_bytes_per_second": 5e8}, {"bf16_operations_per_second": 1e9}):
+            small, large = self.sizes(slow)
+            # 2 MB at 1 GB/s; a million numbers times 30 rows, two operations each, at 1e11 per second.
+            self.assertEqual((small["roofline"]["read_ms"], small["roofline"]["compute_ms"]), (2.0, 0.6))
+            self.assertEqual((small["roofline"]["roofline_ms"], large["roofline"]["roofline_ms"]), (2.0, 20.0))
+            self.assertAlmostEqual(large["retrieve"]["share_of_roofline"], 20 / 27, places=4)
+
+    def test_what_one_retrieve_goes_over(self):
+        self.assertEqual(scored(1000, 3, 128, "bf16", 37), {"key_bytes": 768_000, "dtype": "bf16", "routed_rows": 34})
 
 
 class ProcessFiguresTest(unittest.TestCase):
