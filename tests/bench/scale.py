@@ -69,11 +69,13 @@ class Figures:
         return any(size["tokens_wanted"] == tokens for size in self.all["sizes"])
 
     def add(self, size: dict) -> None:
-        """In place of what was measured at this size before; its growth stays where this run had nothing to add."""
-        others = [one for one in self.all["sizes"] if one["tokens_wanted"] != size["tokens_wanted"]]
-        for before in self.all["sizes"]:
-            if before not in others and not size["growth"]["documents"]:
-                size["growth"] = before["growth"]
+        """In place of what was measured at this size before; but where this run had nothing to add, the figures that follow growing
+        stay."""
+        before = next((one for one in self.all["sizes"] if one["tokens_wanted"] == size["tokens_wanted"]), None)
+        if before and not size["growth"]["documents"]:
+            size |= {figure: before[figure] for figure in ("growth", "retrieve_before_restart")}
+            size["memory"]["grown"] = before["memory"]["grown"]
+        others = [one for one in self.all["sizes"] if one is not before]
         self.all["sizes"] = sorted([*others, size], key=lambda one: one["tokens_wanted"])
         temporary = self.path.with_suffix(".new")
         temporary.write_text(json.dumps(self.all, indent=1) + "\n")

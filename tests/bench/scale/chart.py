@@ -139,4 +139,6 @@ def draw(figures: dict) -> str:
              _text(WIDTH / 2, 50, subtitle)]
     parts += _panel("What the questions find", _token_axis(tokens, 94, 512), percent, tokens, quality, 2)
     parts += _panel("Latency, one call at a time", _token_axis(tokens, 664, 1072), times, tokens, latency, 2)
+    if notes := ", ".join(dict.fromkeys(size["note"] for size in sizes if size["note"])):
+        parts.append(_text(WIDTH / 2, HEIGHT - 12, f"While this was measured: {notes}."))
     return "\n".join([*parts, "</svg>"]) + "\n"
