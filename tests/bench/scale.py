@@ -25,6 +25,7 @@ from report import one_line, write_report  # noqa: E402
 
 TOKENS = "16K,100K,1M,10M,100M"
 UNITS = {"K": 10**3, "M": 10**6, "B": 10**9}
+NEEDED = {"msa-server": "bin/msa-server", "msa_kernel_bench": "bin/msa_kernel_bench", "msa_python_stubs": "python/msa"}
 SEED = 31  # not one of those that the model was trained, chosen or published with
 
 
@@ -82,7 +83,15 @@ class Figures:
         temporary.rename(self.path)
 
 
+def check_build() -> None:
+    build = Path(os.environ.get("MSA_BUILD_DIR", ROOT / "build/release"))
+    missing = [target for target, path in NEEDED.items() if not (build / path).exists()]
+    if missing:
+        sys.exit(f"not built yet: cmake --build {build} --target {' '.join(missing)}")
+
+
 def run(arguments: argparse.Namespace, figures: Figures) -> None:
+    check_build()
     from measurement import ScaleServer, measure  # only here: needs gRPC and the generated modules
     from growth import BANK, check, grow
     bank = GrowingBank(arguments.seed)
