@@ -4,10 +4,10 @@ writes a table and a picture of what they find and how long they take:
 
     tests/bench/scale.py --data FOLDER [--tokens 16K,100K,1M,10M,100M] [--until 1M] [--out build/bench]
 
-FOLDER keeps the server's data, the figures of the sizes that are done, and what was cited and answered (answers-TOKENS.jsonl). A run that
-was broken off, also by a kill, goes on when it is started with the same options again. A hundred million tokens are 1.9 million
-documents, about 6 GB on disk, and hours of encoding on two cores. Writes OUT/scale.json, scale.txt and scale.svg after every size;
---report draws them again without a server. What is measured: docs/performance.md.
+FOLDER keeps the server's data, the figures of the sizes that are done, and what was cited and answered (answers-TOKENS.jsonl). A
+run that was broken off, also by a kill, goes on when it is started with the same options again. A hundred million tokens are 1.9
+million documents, about 6 GB on disk, and hours of encoding on two cores. Writes OUT/scale.json, scale.txt and scale.svg after every
+size; --report draws them again without a server. What is measured: docs/performance.md.
 """
 import argparse
 import json

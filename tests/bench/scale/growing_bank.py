@@ -2,8 +2,8 @@
 
 As training.haystack makes banks, with the same shares of pairs and names, three facts per entity on average and the first 3,000
 entities never seen in training; but document after document, with little memory: only the order of the entities is kept. The
-documents come in blocks with entities of their own, so that (entity, key) is unique in the whole bank by construction. All questions are
-about the first block.
+documents come in blocks with entities of their own, so that (entity, key) is unique in the whole bank by construction. All
+questions are about the first block.
 """
 import random
 import sys
@@ -99,7 +99,8 @@ class GrowingBank:
         return next(self.documents(number, number))
 
     def questions(self, count: int) -> list[Question]:
-        """`count` different ones of each kind, one and two hops in turn, all about the first block. ValueError where it has fewer."""
+        """`count` different ones of each kind, one and two hops in turn, all about the first block. ValueError where it has
+        fewer."""
         documents = self.block(0)
         rng = random.Random(f"{self.seed}/questions")
         chains = _chains(rng.sample(documents, len(documents)))
@@ -115,8 +116,8 @@ class GrowingBank:
 
 
 def _chains(documents: list[Document]) -> list[tuple[Document, Document]]:
-    """All pairs of a relation and an attribute of the entity that it leads to; the first ones share as few documents as they can, so
-    that an error on one document does not count many times."""
+    """All pairs of a relation and an attribute of the entity that it leads to; the first ones share as few documents as they can,
+    so that an error on one document does not count many times."""
     attributes: dict[str, list[Document]] = {}
     for document in documents:
         if document.fact.key in ATTRIBUTES:

@@ -31,9 +31,6 @@ class GrowingBankTest(unittest.TestCase):
         self.assertEqual(self.again.document(COUNT), self.documents[-1])
         self.assertEqual([d.number for d in self.documents], list(range(1, COUNT + 1)))
 
-    def test_another_seed_is_another_bank(self):
-        self.assertNotEqual(list(GrowingBank(SEED + 1).documents(1, 10)), self.documents[:10])
-
     def test_a_fact_stands_in_one_document_only(self):
         facts = {(d.fact.entity, d.fact.key) for d in self.documents}
         self.assertEqual(len(facts), COUNT)

@@ -30,8 +30,8 @@ def bound(weights: int, bank: int) -> int:
 
 
 class Scratch:
-    """What a process takes beside what it had at the start, while this lives. The kernel keeps the peak of all resident memory; that
-    of anonymous memory is looked at every 20 ms. Bytes."""
+    """What a process takes beside what it had at the start, while this lives. The kernel keeps the peak of all resident memory;
+    that of anonymous memory is looked at every 20 ms. Bytes."""
 
     def __init__(self, pid: int):
         self.pid = pid

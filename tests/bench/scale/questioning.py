@@ -28,8 +28,8 @@ def summary(times: Iterable[float]) -> dict:
 
 
 def time_retrieve(client: Client, pid: int, questions: list[Question], calls: int) -> dict:
-    """Retrieve, one call after the other; beside it the server's own stages, and the processor time that it took for each call, of all
-    its threads together: other work on the machine lengthens that less."""
+    """Retrieve, one call after the other; beside it the server's own stages, and the processor time that it took for each call, of
+    all its threads together: other work on the machine lengthens that less."""
     times, stages, tokens = [], {stage: [] for stage in STAGES}, []
     for index in range(-WARM_UP, calls):
         if index == 0:
@@ -97,7 +97,8 @@ def answered(client: Client, question: Question) -> Outcome:
 
 
 def ask_all(client: Client, questions: list[Question], num_layers: int) -> tuple[dict, list[dict]]:
-    """-> {"1-hop": …, "2-hop": …}, shares of right outcomes and latencies of whole answers; and what became of each question."""
+    """-> {"1-hop": …, "2-hop": …}, shares of right outcomes and latencies of whole answers; and what became of each
+    question."""
     counts: dict[int, Counter] = {1: Counter(), 2: Counter()}
     times: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     outcomes = []

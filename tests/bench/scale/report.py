@@ -37,7 +37,8 @@ def _latency_rows(sizes: list[dict]) -> list[Row]:
     def row(title: str, value) -> Row:
         return title, [f"{value(size):,.1f}" for size in sizes]
     return [
-        row("Retrieve, median, ms", lambda s: s["retrieve"]["median_ms"]), row("Retrieve, p99, ms", lambda s: s["retrieve"]["p99_ms"]),
+        row("Retrieve, median, ms", lambda s: s["retrieve"]["median_ms"]),
+        row("Retrieve, p99, ms", lambda s: s["retrieve"]["p99_ms"]),
         row("  processor time, all threads, ms", lambda s: s["retrieve"]["processor_ms"]),
         row("  of it scoring, median, ms", lambda s: s["retrieve"]["stage_median_ms"]["score"]),
         row("  before the restart, median, ms", lambda s: s["retrieve_before_restart"]["median_ms"]),

@@ -32,12 +32,14 @@ def one_size(tokens: int, loss: float) -> dict:
     start = {"serving_seconds": 0.1, "first_retrieve_seconds": 0.2, "memory": memory_bytes}
     return {
         "tokens_wanted": tokens, "documents": tokens // 54, "tokens": tokens + 7, "chunks": tokens // 50,
-        "note": "the machine was <quiet>", "growth": {"documents_per_second": None}, "instruction_set": "avx512", "limits": LIMITS, "restart": start,
-        "restart_after_kill": start, "bank": {"router_key_bytes": 1, "content_bytes": 2, "text_bytes": 3, "index_bytes": 4,
-                                              "segments": 5, "bytes_on_disk": 6},
+        "note": "the machine was <quiet>", "growth": {"documents_per_second": None}, "instruction_set": "avx512",
+        "limits": LIMITS, "restart": start, "restart_after_kill": start,
+        "bank": {"router_key_bytes": 1, "content_bytes": 2, "text_bytes": 3, "index_bytes": 4, "segments": 5,
+                 "bytes_on_disk": 6},
         "memory": {"weights_bytes": 7 * 10**6, "grown": memory_bytes, "after_questions": memory_bytes, "bound_bytes": 4 * 10**8,
                    "bound_bytes_without_content": 3 * 10**8, "scratch": {"peak": 10**6, "peak_anonymous": 10**6}},
-        "roofline": {"roofline_ms": tokens / 1e6, "key_bytes": 2 * tokens, "dtype": "bf16", "routed_rows": 30}, "retrieve": retrieve, "retrieve_before_restart": retrieve,
+        "roofline": {"roofline_ms": tokens / 1e6, "key_bytes": 2 * tokens, "dtype": "bf16", "routed_rows": 30},
+        "retrieve": retrieve, "retrieve_before_restart": retrieve,
         "quality": {"1-hop": shares, "2-hop": shares}}
 
 
@@ -62,7 +64,8 @@ class ReportTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder)
             write_report(figures(16_000, 100_000), out)
-            self.assertEqual([size["tokens"] for size in json.loads((out / "scale.json").read_text())["sizes"]], [16_007, 100_007])
+            written = json.loads((out / "scale.json").read_text())
+            self.assertEqual([size["tokens"] for size in written["sizes"]], [16_007, 100_007])
             self.assertEqual(sorted(path.name for path in out.iterdir()), ["scale.json", "scale.svg", "scale.txt"])
             xml.parse(out / "scale.svg")
 
@@ -76,7 +79,8 @@ class ReportTest(unittest.TestCase):
                 self.assertEqual(len(points), len(sizes))
                 self.assertTrue(all(0 < x < WIDTH and 90 < y < HEIGHT - 150 for x, y in points))
             labels = [text.text for text in root.findall(f"{SVG}text")]
-            for label in ("While this was measured: the machine was <quiet>.", "16K", "cited, one hop", "Retrieve, p99", "tokens in the bank"):
+            self.assertIn("While this was measured: the machine was <quiet>.", labels)
+            for label in ("16K", "cited, one hop", "Retrieve, p99", "tokens in the bank"):
                 self.assertIn(label, labels)
 
     def test_slower_is_higher_and_worse_is_lower(self):

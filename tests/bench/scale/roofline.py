@@ -14,8 +14,8 @@ def machine_limits(threads: int) -> dict:
     from server_program import BUILD  # only here: needs gRPC
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "limits.json"
-        subprocess.run([BUILD / "bin/msa_kernel_bench", "--threads", str(threads), "--buffer-mib", str(BUFFER_MIB), "--only", "only the limits",
-                        "--json", out], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([BUILD / "bin/msa_kernel_bench", "--threads", str(threads), "--buffer-mib", str(BUFFER_MIB),
+                        "--only", "no kernel", "--json", out], check=True, stdout=subprocess.DEVNULL)
         limits = json.loads(out.read_text())
     return {key: limits[key] for key in ("instruction_set", "threads", "read_bytes_per_second", "f32_operations_per_second",
                                          "bf16_operations_per_second")}
@@ -35,8 +35,8 @@ def _least_milliseconds(roofline: dict, limits: dict) -> dict:
 
 
 def add_rooflines(sizes: list[dict]) -> None:
-    """Into every size, with the shares of it: by the highest limits that were measured at any of them, since other work on the machine
-    only lowers them."""
+    """Into every size, with the shares of it: by the highest limits that were measured at any of them, since other work on the
+    machine only lowers them."""
     if not sizes:
         return
     best = {key: max(size["limits"][key] for size in sizes) for key in sizes[0]["limits"]}
