@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
@@ -27,6 +28,7 @@ struct Bf16PairsFormat {
   using Row = uint16_t;
   using Stored = uint16_t;
   static constexpr size_t kStep = 2 * kLanes;
+  static constexpr size_t kFetchBytes = sizeof(uint16_t);
 
   static void Prepare(const float* row, size_t k, bool /*round: always*/, Row* prepared,
                       size_t step_stride) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/core/aligned_buffer.h"
 #include "kernels/ops/cpu_dispatch.h"

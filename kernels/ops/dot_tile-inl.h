@@ -96,6 +96,7 @@ struct F32Format {
   using Row = float;
   using Stored = float;
   static constexpr size_t kStep = kLanes;
+  static constexpr size_t kFetchBytes = sizeof(float);  // of an element, where it is fetched from
 
   static void Prepare(const float* row, size_t k, bool round, Row* prepared, size_t step_stride) {
     const F32Tag f32;
@@ -130,6 +131,7 @@ struct WidenFormat {
   using Row = float;
   using Stored = uint16_t;
   static constexpr size_t kStep = 2 * kLanes;
+  static constexpr size_t kFetchBytes = sizeof(uint16_t);
 
   static void Prepare(const float* row, size_t k, bool round, Row* prepared, size_t step_stride) {
     const F32Tag f32;
@@ -175,6 +177,46 @@ struct WidenFormat {
   }
 };
 
+// WidenFormat's stored rows, widened: the even elements of a step, then its odd ones. The same sums
+// in the same order.
+struct WidenedFormat {
+  using Row = float;
+  using Stored = float;
+  static constexpr size_t kStep = WidenFormat::kStep;
+  static constexpr size_t kFetchBytes = WidenFormat::kFetchBytes;
+
+  // Of k elements, with zeros up to the end of the last step.
+  static void Widen(const uint16_t* stored, size_t k, float* widened) {
+    const F32Tag f32;
+    const U32Tag u32;
+    for (size_t i = 0; i < k; i += kStep, widened += kStep) {
+      HWY_ALIGN uint16_t tail[kStep] = {};
+      if (k - i < kStep) std::memcpy(tail, stored + i, (k - i) * sizeof(uint16_t));
+      const U32Vector pairs =
+          hn::BitCast(u32, hn::LoadU(U16Tag(), k - i < kStep ? tail : stored + i));
+      hn::Store(hn::BitCast(f32, hn::ShiftLeft<16>(pairs)), f32, widened);
+      hn::Store(hn::BitCast(f32, hn::And(pairs, hn::Set(u32, 0xffff0000))), f32, widened + kLanes);
+    }
+  }
+
+  template <size_t kRows, size_t kColumns>
+  static HWY_INLINE void Step(const Row* rows, const Stored* const* stored, size_t i,
+                              F32Vector (&sums)[kRows][kColumns]) {
+    const F32Tag f32;
+    F32Vector w[kColumns];
+    for (size_t half = 0; half < kStep; half += kLanes) {
+#pragma GCC unroll 16
+      for (size_t n = 0; n < kColumns; ++n) w[n] = hn::Load(f32, stored[n] + i + half);
+#pragma GCC unroll 16
+      for (size_t m = 0; m < kRows; ++m) {
+        const F32Vector x = hn::Load(f32, rows + m * kStep + half);
+#pragma GCC unroll 16
+        for (size_t n = 0; n < kColumns; ++n) sums[m][n] = MultiplyAdd(x, w[n], sums[m][n]);
+      }
+    }
+  }
+};
+
 template <class Format>
 size_t PaddedLength(size_t k) {
   return (k + Format::kStep - 1) / Format::kStep * Format::kStep;
@@ -198,15 +240,15 @@ void PrepareRow(const float* row, size_t k, bool round, size_t index, size_t num
 
 // The memory `distance` bytes behind an address. It may lie behind the array, which a prefetch does
 // not mind.
-template <class T>
-HWY_INLINE const T* Behind(const T* address, size_t distance) {
-  return reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(address) + distance);
+HWY_INLINE const std::byte* Behind(const std::byte* address, size_t distance) {
+  return reinterpret_cast<const std::byte*>(reinterpret_cast<uintptr_t>(address) + distance);
 }
 
-// What a tile asks the memory for while it multiplies: `ahead` bytes behind its own stored rows.
-// Tile `turn` of `num_turns` does so for every num_turns-th of them.
+// What a tile asks the memory for while it multiplies: of every num_turns-th of its stored rows,
+// from `turn` on, what lies at `rows` for it.
 struct Prefetch {
-  size_t ahead;
+  const std::byte* rows;  // for the first stored row
+  size_t stride;
   size_t turn;
   size_t num_turns;
 };
@@ -216,13 +258,13 @@ struct Prefetch {
 template <class Format, size_t kRows, size_t kColumns>
 HWY_INLINE void MultiplyTile(const typename Format::Row* rows,
                              const typename Format::Stored* const* stored,
-                             const typename Format::Stored* const* fetch, size_t k,
+                             const std::byte* const* fetch, size_t k,
                              F32Vector (&sums)[kRows][kColumns]) {
   using Stored = typename Format::Stored;
   size_t i = 0;
   for (; i + Format::kStep <= k; i += Format::kStep, rows += kRows * Format::kStep) {
 #pragma GCC unroll 16
-    for (size_t n = 0; n < kColumns; ++n) hwy::Prefetch(fetch[n] + i);
+    for (size_t n = 0; n < kColumns; ++n) hwy::Prefetch(fetch[n] + i * Format::kFetchBytes);
     Format::template Step<kRows, kColumns>(rows, stored, i, sums);
   }
   if (i < k) {
@@ -309,14 +351,16 @@ HWY_NOINLINE void MultiplyRows(const DotBlock& block, size_t first_row, size_t b
     float* kept = waiting;
     for (size_t n0 = begin; n0 < end; n0 += kColumns, kept += num_parts == 1 ? 0 : kSums) {
       const Stored* stored[kColumns];
-      const Stored* fetch[kColumns];
+      const std::byte* fetch[kColumns];
       for (size_t n = 0; n < kColumns; ++n) {
         // A last, partial group multiplies its last row again; nobody reads that result.
         const size_t index = std::min(n0 + n, end - 1);
         stored[n] =
             reinterpret_cast<const Stored*>(block.stored + index * block.stored_stride) + k0;
         const bool in_turn = (n0 + n) % prefetch.num_turns == prefetch.turn;
-        fetch[n] = Behind(stored[n], in_turn ? prefetch.ahead : 0);
+        fetch[n] = in_turn ? Behind(prefetch.rows,
+                                    (index - begin) * prefetch.stride + k0 * Format::kFetchBytes)
+                           : reinterpret_cast<const std::byte*>(stored[n]);
       }
       F32Vector sums[kRows][kColumns];
 #pragma GCC unroll 16
@@ -357,24 +401,63 @@ HWY_INLINE void MultiplyRowTile(const DotBlock& block, const RowTile& tile, size
   MultiplyRows<Format, kRows>(block, tile.begin, begin, end, prefetch);
 }
 
+// Where that many tiles multiply the same bf16 rows, these are widened once before. Fewer are faster
+// without, as the registers do it while memory delivers.
+constexpr size_t kLeastTilesToWiden = 4;
+
+// All tiles of rows with one group of stored rows, which begins at row `begin` of the block.
+template <class Format>
+void MultiplyGroup(const DotBlock& block, size_t begin, size_t end, Prefetch prefetch) {
+  prefetch.num_turns = NumRowTiles(block.num_rows);
+  for (size_t tile = 0; tile < prefetch.num_turns; ++tile) {
+    prefetch.turn = tile;
+    MultiplyRowTile<Format>(block, RowTileAt(block.num_rows, tile), begin, end, prefetch);
+  }
+}
+
+// The same with rows that are widened first.
+inline void MultiplyWidened(const DotBlock& block, size_t begin, size_t end, Prefetch prefetch) {
+  static thread_local AlignedBuffer widened_buffer;
+  const size_t padded = PaddedLength<WidenedFormat>(block.k);
+  auto* const widened = widened_buffer.Get<float>((end - begin) * padded);
+  for (size_t n = begin; n < end; ++n) {
+    WidenedFormat::Widen(reinterpret_cast<const uint16_t*>(block.stored + n * block.stored_stride),
+                         block.k, widened + (n - begin) * padded);
+  }
+  DotBlock group = block;
+  group.stored = reinterpret_cast<const std::byte*>(widened);
+  group.stored_stride = padded * sizeof(float);
+  group.k = padded;
+  group.out += begin;
+  MultiplyGroup<WidenedFormat>(group, 0, end - begin, prefetch);
+}
+
 // Stored rows are multiplied a group at a time by all tiles of rows, so that they are read from
 // memory once. While one group is multiplied the next one is fetched; the tiles share that, so that
 // memory delivers at a pace that all of them share.
 template <class Format>
 void Multiply(const DotBlock& block) {
-  constexpr size_t kGroupBytes = 256 * 1024;  // of the second-level cache: 512 KiB or more
+  // Of the second-level cache: 512 KiB or more. Widened rows may take more of it, as tiles go over
+  // them many times: fewer rows would mean that the tiles' own rows come from further away.
+  constexpr size_t kGroupBytes = 256 * 1024;
+  constexpr size_t kWidenedGroupBytes = 512 * 1024;
   constexpr size_t kMostGroup = 64;
   constexpr size_t kLeastGroup = 8;
   const size_t num_tiles = NumRowTiles(block.num_rows);
-  const size_t fits = kGroupBytes / block.stored_stride / kLeastGroup * kLeastGroup;
+  const bool widen = std::is_same_v<Format, WidenFormat> && num_tiles >= kLeastTilesToWiden;
+  const size_t row_bytes = widen ? block.k * sizeof(float) : block.stored_stride;
+  const size_t fits = (widen ? kWidenedGroupBytes : kGroupBytes) / row_bytes / kLeastGroup * kLeastGroup;
   const size_t group = num_tiles == 1 ? kLeastGroup : std::clamp(fits, kLeastGroup, kMostGroup);
   // Of a group larger than that the same rows further on are fetched.
   const size_t ahead = fits < kLeastGroup ? 2048 : group * block.stored_stride;
   for (size_t begin = 0; begin < block.num_stored; begin += group) {
     const size_t end = std::min(begin + group, block.num_stored);
-    for (size_t tile = 0; tile < num_tiles; ++tile) {
-      MultiplyRowTile<Format>(block, RowTileAt(block.num_rows, tile), begin, end,
-                              {ahead, tile, num_tiles});
+    const Prefetch next = {Behind(block.stored, begin * block.stored_stride + ahead),
+                           block.stored_stride, 0, 1};
+    if (widen) {
+      MultiplyWidened(block, begin, end, next);
+    } else {
+      MultiplyGroup<Format>(block, begin, end, next);
     }
   }
 }
