@@ -401,9 +401,9 @@ HWY_INLINE void MultiplyRowTile(const DotBlock& block, const RowTile& tile, size
   MultiplyRows<Format, kRows>(block, tile.begin, begin, end, prefetch);
 }
 
-// Where that many tiles multiply the same bf16 rows, these are widened once before. Fewer are faster
-// without, as the registers do it while memory delivers.
-constexpr size_t kLeastTilesToWiden = 4;
+// Where that many tiles multiply the same bf16 rows, these are widened once before. Fewer do not
+// earn back what writing and reading the widened rows takes (8 tiles: a tenth slower with it).
+constexpr size_t kLeastTilesToWiden = 16;
 
 // All tiles of rows with one group of stored rows, which begins at row `begin` of the block.
 template <class Format>

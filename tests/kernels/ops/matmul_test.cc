@@ -68,8 +68,9 @@ TEST_P(MatMulTest, EqualsTheNaiveTwinOverOddSizes) {
 // Rows that do not fit the first-level cache are multiplied in two parts and more. Small whole
 // numbers have exact sums in f32 in any order, so that nothing may be left out or taken twice.
 TEST_P(MatMulTest, LongRowsOfWholeNumbersEqualTheNaiveTwinExactly) {
-  const Problem sizes[] = {{2, 9, 3105},  {3, 5, 2081},  {4, 7, 3103},    {5, 67, 2467},
-                           {6, 13, 2081}, {7, 70, 3103}, {13, 131, 4101}, {2, 9, 16500}};
+  const Problem sizes[] = {{2, 9, 3105},    {3, 5, 2081},  {4, 7, 3103},
+                           {5, 67, 2467},   {6, 13, 2081}, {7, 70, 3103},
+                           {13, 131, 4101}, {2, 9, 16500}, {100, 19, 3105}};
   for (const Problem& size : sizes) {
     const std::vector<float> input = WholeNumbers(size.m * size.k);
     const std::vector<float> values = WholeNumbers(size.n * size.k);
@@ -86,7 +87,8 @@ TEST_P(MatMulTest, LongRowsOfWholeNumbersEqualTheNaiveTwinExactly) {
 
 TEST_P(MatMulTest, ARowAloneEqualsTheSameRowInABatchBitwise) {
   // Rows of 3103 are multiplied in parts in a batch, but not alone.
-  for (const Problem& size : {Problem{301, 45, 165}, Problem{13, 70, 3103}}) {
+  for (const Problem& size :
+       {Problem{301, 45, 165}, Problem{13, 70, 3103}, Problem{97, 23, 2081}}) {
     const std::vector<float> input = Random(size.m * size.k);
     const std::vector<float> values = Random(size.n * size.k);
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
