@@ -22,6 +22,7 @@
 #include "kernels/core/device.h"
 #include "kernels/core/error_detail.h"
 #include "kernels/core/status_macros.h"
+#include "kernels/ops/key_candidates.h"
 
 namespace msa::engine {
 namespace {
@@ -209,14 +210,17 @@ absl::Status EngineImpl::Start() {
                        .slice_time = options_.slice_time,
                        .stalled_reader_timeout = options_.stalled_reader_timeout},
       clock_, observer_);
-  BankStoreOptions store_options{.data_dir = options_.data_dir,
-                                 .backup_dir = options_.backup_dir,
-                                 .num_shards = options_.num_shards,
-                                 .geometry = geometry,
-                                 .max_text_bytes = options_.max_document_bytes,
-                                 .router_key_budget_bytes = options_.router_key_memory_bytes,
-                                 .scrub_interval = options_.scrub_interval,
-                                 .scrub_bytes_per_second = options_.scrub_bytes_per_second};
+  BankStoreOptions store_options{
+      .data_dir = options_.data_dir,
+      .backup_dir = options_.backup_dir,
+      .num_shards = options_.num_shards,
+      .geometry = geometry,
+      .max_text_bytes = options_.max_document_bytes,
+      .router_key_budget_bytes = options_.router_key_memory_bytes,
+      .scrub_interval = options_.scrub_interval,
+      .scrub_bytes_per_second = options_.scrub_bytes_per_second,
+      .has_first_pass = kernels::FirstPassReduces(config_.head_reduce, config_.query_reduce,
+                                                  config_.chunk_reduce)};
   MSA_ASSIGN_OR_RETURN(
       store_, BankStore::Open(store_options, this, options_.file_system, clock_, observer_));
 

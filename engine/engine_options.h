@@ -32,7 +32,8 @@ struct EngineOptions {
   int64_t max_queued_tokens = int64_t{1} << 20;
   int64_t max_question_bytes = int64_t{64} << 10;
   int64_t kv_memory_bytes = int64_t{1} << 30;  // pages of all ranks
-  // Activations of prompts in work, and as much again of documents in work; one prompt or document
+  // Activations of prompts in work, as much again of documents in work, and as much again of what
+  // queries keep of their prompts for their next rounds (KeptRows). One prompt or document
   // that needs more than this is worked on alone. Each rank has scratch of its own beside it, which
   // does not grow with prompts or documents, but for the router queries of a step.
   int64_t activation_bytes = int64_t{256} << 20;

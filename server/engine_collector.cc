@@ -103,7 +103,7 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
   AddValue(&limit, {{"tier", "dram"}, {"kind", "router_keys"}},
            static_cast<double>(engine_->info().options.router_key_memory_bytes));
   AddValue(&limit, {{"tier", "dram"}, {"kind", "activations"}},
-           2 * static_cast<double>(engine_->info().options.activation_bytes));
+           3 * static_cast<double>(engine_->info().options.activation_bytes));
   families.push_back(std::move(limit));
   return families;
 }

@@ -120,7 +120,8 @@ inline constexpr std::array<MetricSpec, 47> kMetricTable = {{
     {Metric::kRescoredDocuments, "msa_rescored_documents_total", MetricKind::kCounter, "",
      "Documents whose exact routing keys were read after a first pass over int8 keys."},
     {Metric::kFirstPassFallbacks, "msa_first_pass_fallbacks_total", MetricKind::kCounter, "",
-     "First passes over int8 keys that left too many documents, so that all exact keys were read."},
+     "First passes over int8 keys after which too many documents were left, so that all exact keys "
+     "were read."},
     {Metric::kKvFetchBytes, "msa_kv_fetch_bytes_total", MetricKind::kCounter, "",
      "Content read for selected documents."},
     {Metric::kKvFetch, "msa_kv_fetch_seconds", MetricKind::kHistogram, "",

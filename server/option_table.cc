@@ -170,7 +170,9 @@ void AddServing(Builder* b) {
       [](O & o) -> auto& { return o.memory.kv_bytes; });
   b->Bytes(
       "activation_bytes", "--activation-bytes", kMiB, 64 * kTiB,
-      "memory for prompts in work, and as much again for documents",
+      "memory for prompts in work, as much again for documents, and for what questions keep "
+      "between "
+      "rounds",
       [](O & o) -> auto& { return o.memory.activation_bytes; });
   b->Time(
       "scrub_interval", "--scrub-interval", absl::ZeroDuration(), absl::Hours(24 * 365),

@@ -102,9 +102,7 @@ void AddRouterKeyScanOption(CLI::App* command, std::function<void(v1::RouterKeyS
   command
       ->add_option_function<std::string>(
           "--router-key-scan", [set](const std::string& name) { set(kScans.at(name)); },
-          "exact, or int8: less time for half as much memory for routing keys again, the same "
-          "documents" +
-              when)
+          "exact, or int8: faster, with the same result, for half as much memory again" + when)
       ->check(CLI::IsMember(kScans));
 }
 

@@ -84,7 +84,8 @@ void PrintTotals(const DryTotals& totals, int64_t rejected, CommandContext* cont
   table.AddRow({"rejected", FormatCount(rejected)});
   table.AddRow({"tokens", FormatCount(totals.tokens)});
   table.AddRow({"chunks", FormatCount(totals.chunks)});
-  table.AddRow({"routing keys in memory", FormatBytes(totals.router_key_bytes)});
+  table.AddRow(
+      {"routing keys in memory, without int8 copies", FormatBytes(totals.router_key_bytes)});
   table.AddRow({"keys and values on disk", FormatBytes(totals.content_bytes)});
   table.Print(context->out());
 }

@@ -107,7 +107,8 @@ ExitCode CountTokens(std::string text, const std::string& file, CommandContext* 
   Table table({{""}, {"", Table::Align::kRight}});
   table.AddRow({"tokens", FormatCount(count->tokens())});
   table.AddRow({"chunks", FormatCount(count->chunks())});
-  table.AddRow({"routing keys in memory", FormatBytes(count->router_key_bytes())});
+  table.AddRow(
+      {"routing keys in memory, without int8 copies", FormatBytes(count->router_key_bytes())});
   table.AddRow({"keys and values on disk", FormatBytes(count->content_bytes())});
   table.Print(context->out());
   return kExitOk;

@@ -102,7 +102,9 @@ absl::Status BankRegistry::LoadBank(const std::string& name, MakeRoomFor make_ro
   const CatalogSettings& settings = catalog->settings();
   entry->info = InfoFrom(settings);
   MSA_RETURN_IF_ERROR(CheckModel(settings, environment_->options.geometry));
-  MSA_ASSIGN_OR_RETURN(const int64_t num_bytes, catalog->EstimateResidentBytes(settings));
+  MSA_ASSIGN_OR_RETURN(
+      const int64_t num_bytes,
+      catalog->EstimateResidentBytes(settings, environment_->options.ScanOf(settings.bank)));
   *refusal = make_room(num_bytes);
   if (!refusal->ok()) return absl::OkStatus();
   MSA_ASSIGN_OR_RETURN(

@@ -38,6 +38,13 @@ struct BankStoreOptions {
   int64_t scrub_bytes_per_second = int64_t{16} << 20;
   absl::Duration write_retry_interval =
       absl::Seconds(1);  // after a segment did not fit on the disk
+  // False: int8 keys cannot rule documents out for this model, so that no bank has any.
+  bool has_first_pass = true;
+
+  // How a bank of these settings is scanned.
+  RouterKeyScan ScanOf(const BankSettings& settings) const {
+    return has_first_pass ? settings.router_key_scan : RouterKeyScan::kExact;
+  }
 };
 
 // Gets told what happens, for metrics and the log; called on the store's threads, must not block. All methods

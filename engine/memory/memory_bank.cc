@@ -43,7 +43,7 @@ MemoryBank::MemoryBank(const BankEnvironment& environment, const std::string& di
   parts_.observer = environment_.observer;
   parts_.inbox =
       std::make_shared<BankInbox>(options.max_pending_documents, options.max_pending_bytes);
-  parts_.visible = std::make_shared<VisibleBank>(options.geometry, settings_.bank.router_key_scan,
+  parts_.visible = std::make_shared<VisibleBank>(options.geometry, options.ScanOf(settings_.bank),
                                                  options.num_shards, settings_.revision,
                                                  [inbox = parts_.inbox] { inbox->Poke(); });
   parts_.segments = std::make_shared<SegmentFiles>(

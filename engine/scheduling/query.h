@@ -20,6 +20,7 @@
 #include "engine/routing/selection.h"
 #include "engine/scheduling/event_queue.h"
 #include "engine/scheduling/forward_job.h"
+#include "engine/scheduling/kept_rows.h"
 
 namespace msa::engine {
 
@@ -63,6 +64,7 @@ struct Query {
   int rank = -1;
   SequenceKv kv;
   PromptJob job;
+  KeptRows kept;                      // of the last round's prompt
   bool job_done = false;              // the planner planned the job's last slice
   std::vector<Selection> selections;  // [MSA layer] of this round
   int64_t num_local_rows = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <string>
@@ -134,8 +135,29 @@ bool QueryRunner::TryStartRound(const std::shared_ptr<Query>& query,
     job.visible.push_back(static_cast<int32_t>(i) + 1);
   }
   job.router_query.resize(job.routed_rows.size() * static_cast<size_t>(RouterWidth()));
+  ReuseKeptRows(query.get());
   query->state = Query::State::kPrefill;
   return true;
+}
+
+void QueryRunner::ReuseKeptRows(Query* query) {
+  PromptJob& job = query->job;
+  const KeptRows& kept = query->kept;
+  const auto same = std::mismatch(kept.token_ids.begin(), kept.token_ids.end(),
+                                  job.token_ids.begin(), job.token_ids.end());
+  const int64_t rows = std::min<int64_t>(same.first - kept.token_ids.begin(), job.num_rows() - 1);
+  if (rows <= 0) return;
+  KvPagePool& pool = team_->rank(query->rank).pool();
+  const auto page_bytes = static_cast<size_t>(pool.shape().bytes());
+  for (size_t layer = 0; layer < kept.pages.size(); ++layer) {
+    KvRows& local = query->kv.local[layer];
+    local.Grow(&pool, rows);
+    for (size_t i = 0; i < local.pages().size(); ++i) {
+      std::memcpy(local.pages()[i], kept.pages[layer].data() + i * page_bytes, page_bytes);
+    }
+  }
+  std::copy_n(kept.hidden.begin(), rows * config_->hidden_size, job.hidden.begin());
+  job.reused_rows = rows;
 }
 
 void QueryRunner::StartJob(Query* query, std::vector<int32_t> token_ids) {
@@ -293,6 +315,7 @@ void QueryRunner::AfterAssembly(const std::shared_ptr<Query>& query) {
 
 void QueryRunner::Finish(const std::shared_ptr<Query>& query) {
   query->state = Query::State::kFinished;
+  query->kept = KeptRows();
   ReleasePages(query.get());
   EmitText(query.get());
   query->timings.total = clock_->Monotonic() - query->arrival;
@@ -315,6 +338,7 @@ void QueryRunner::Finish(const std::shared_ptr<Query>& query) {
 
 void QueryRunner::Fail(const std::shared_ptr<Query>& query, absl::Status status) {
   query->state = Query::State::kFinished;
+  query->kept = KeptRows();
   ReleasePages(query.get());
   query->timings.total = clock_->Monotonic() - query->arrival;
   observer_->RequestFinished(

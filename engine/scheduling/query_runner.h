@@ -50,6 +50,8 @@ class QueryRunner {
   absl::Status CheckFits(const Query& query, int64_t pages) const;
   void OnToken(const std::shared_ptr<Query>& query);
   void StartJob(Query* query, std::vector<int32_t> token_ids);
+  // Brings what the query has kept into the round's prompt, as far as the tokens are the same.
+  void ReuseKeptRows(Query* query);
   void PrepareAnswerBlock(Query* query);
   void ReportRound(const std::shared_ptr<Query>& query);
   void Assemble(const std::shared_ptr<Query>& query);

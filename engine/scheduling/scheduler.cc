@@ -196,7 +196,7 @@ void Scheduler::TakeInbox() {
     scratch_bytes_ += team_->rank(r).scratch_bytes();
   }
   for (const std::shared_ptr<Query>& query : queries_)
-    scratch_bytes_ += query->job.activation_bytes();
+    scratch_bytes_ += query->job.activation_bytes() + query->kept.bytes();
   num_queries_ = static_cast<int64_t>(queries_.size() + submitted_.size());
   if (num_queries_ == 0) idle_.notify_all();
   if (!progressed_) {
@@ -239,9 +239,21 @@ void Scheduler::Step() {
     const absl::Duration start = clock_->Monotonic();
     const std::vector<RankReport> reports = team_->Execute(plan);
     AfterStep(plan, reports, clock_->Monotonic() - start);
+    DropKeptRows();
   }
   std::erase_if(queries_,
                 [](const auto& query) { return query->state == Query::State::kFinished; });
+}
+
+void Scheduler::DropKeptRows() {
+  int64_t bytes = 0;
+  for (const std::shared_ptr<Query>& query : queries_) {
+    if (query->state == Query::State::kFinished) continue;
+    bytes += query->kept.bytes();
+    if (bytes <= options_.activation_bytes) continue;
+    bytes -= query->kept.bytes();
+    query->kept = KeptRows();
+  }
 }
 
 void Scheduler::ReapQueries() {

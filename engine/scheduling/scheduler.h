@@ -75,6 +75,7 @@ class Scheduler {
   StepPlan BuildPlan();
   void AfterStep(const StepPlan& plan, const std::vector<RankReport>& reports,
                  absl::Duration elapsed);
+  void DropKeptRows();  // of the latest queries, where all keep more than the activations may take
   void FailEverything(const absl::Status& status);
   void Wake();
   absl::Duration IdleTime() const;  // until a deadline or a stalled reader needs a look

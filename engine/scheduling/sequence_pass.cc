@@ -79,6 +79,7 @@ absl::Status SequencePass::ProjectPrompt(Query* query, const Slice& slice) {
   }
   const int msa_index = c.MsaIndex(layer);
   const bool routes = job.routes && msa_index >= 0;
+  if (routes && msa_index == 0) KeepRows(query, slice);
   const int64_t width = transformer_->router_query_width();
   const Projections out{
       .query = {job.query.data() + first * c.query_width(), {rows, c.num_query_heads, c.head_dim}},
@@ -110,6 +111,26 @@ absl::Status SequencePass::ProjectPrompt(Query* query, const Slice& slice) {
                                       {static_cast<int64_t>(job.routed_rows.size()), width}});
   }
   return absl::OkStatus();
+}
+
+void SequencePass::KeepRows(Query* query, const Slice& slice) const {
+  // Retrieve has one round; a probe is to see every row of every round.
+  const auto num_layers = static_cast<size_t>(slice.at.layer);
+  if (query->events == nullptr || probe_ != nullptr || num_layers == 0) return;
+  const PromptJob& job = query->job;
+  if (slice.row_end < job.num_rows()) return;
+  KeptRows& kept = query->kept;
+  kept.token_ids = job.token_ids;
+  kept.hidden = job.hidden;
+  kept.pages.resize(num_layers);
+  const auto page_bytes = static_cast<size_t>(pool_->shape().bytes());
+  for (size_t layer = 0; layer < num_layers; ++layer) {
+    const std::vector<void*>& pages = query->kv.local[layer].pages();
+    kept.pages[layer].resize(pages.size() * page_bytes);
+    for (size_t i = 0; i < pages.size(); ++i) {
+      std::memcpy(kept.pages[layer].data() + i * page_bytes, pages[i], page_bytes);
+    }
+  }
 }
 
 absl::Status SequencePass::AttendPrompt(Query* query, const Slice& slice) {

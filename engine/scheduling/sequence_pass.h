@@ -35,6 +35,8 @@ class SequencePass {
  private:
   absl::Status ProjectPrompt(Query* query, const Slice& slice);
   absl::Status AttendPrompt(Query* query, const Slice& slice);
+  // All rows of a prompt, once the last of them is about to enter the first MSA layer.
+  void KeepRows(Query* query, const Slice& slice) const;
   absl::Status ChooseTokens(absl::Span<Query* const> queries,
                             kernels::HostView<const float, 2> hidden);
 

@@ -15,7 +15,7 @@ constexpr double kAttentionCost = 1.5;
 constexpr double kEncodeShare = 0.25;  // of the step while queries run
 // Of the time of a decode batch, what the slices beside it may take: room for what is measured
 // badly, below twice a running answer's time.
-constexpr double kDecodeShare = 0.9;
+constexpr double kDecodeShare = 0.92;
 
 // Multiply-adds of the products of a row in one layer.
 double LayerProducts(const ModelConfig& c) {
@@ -68,8 +68,8 @@ void Planner::Learn(double row_layers, absl::Duration elapsed) {
   seconds_per_row_layer_ += 0.2 * (measured - seconds_per_row_layer_);
 }
 
-// The next rows of the current half layer, within the budget; moves the cursor's row. False when
-// the budget is spent.
+// The next rows of the current half layer, within the budget but for the first slice of a step;
+// moves the cursor's row. False when the budget is spent.
 bool Planner::NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Budget* budget,
                         Slice* slice) const {
   if (budget->spent_any && budget->row_layers <= 0) return false;
@@ -79,13 +79,16 @@ bool Planner::NextSlice(ForwardJob* job, int64_t first_row, int64_t num_rows, Bu
   const double products = ProductWork(*slice);
   const double seen_row = cursor.phase == LayerPhase::kAttend ? SeenRowWork() : 0;
   const int64_t end = std::min(num_rows, cursor.row + Transformer::kMaxRows);
-  const int64_t least = cursor.row + kMinSliceRows;
-  for (; cursor.row < end; ++cursor.row) {
-    const double work = products + seen_row * job->visible[static_cast<size_t>(cursor.row)];
-    if (cursor.row >= least && slice->row_layers + work > budget->row_layers) break;
+  const int64_t least = std::min(end, cursor.row + kMinSliceRows);
+  int64_t row = cursor.row;
+  for (; row < end; ++row) {
+    const double work = products + seen_row * job->visible[static_cast<size_t>(row)];
+    if (row >= least && slice->row_layers + work > budget->row_layers) break;
     slice->row_layers += work;
   }
-  slice->row_end = cursor.row;
+  // The least that can be done may be far more than what is left.
+  if (budget->spent_any && row == least && slice->row_layers > budget->row_layers) return false;
+  cursor.row = slice->row_end = row;
   budget->row_layers -= slice->row_layers;
   budget->spent_any = true;
   return true;
@@ -99,11 +102,11 @@ bool Planner::PlanPrompt(Query* query, int rank, Budget* budget, StepPlan::Stage
   while (!query->job_done) {
     const bool last_layer = cursor.layer == config_->num_layers - 1;
     const bool attend = cursor.phase == LayerPhase::kAttend;
+    const int64_t first_row = cursor.layer < config_->msa_layers.front() ? job.reused_rows
+                              : last_layer && attend                     ? job.last_layer_first_row
+                                                                         : 0;
     Slice slice{.query = query};
-    if (!NextSlice(&job, last_layer && attend ? job.last_layer_first_row : 0, job.num_rows(),
-                   budget, &slice)) {
-      return false;
-    }
+    if (!NextSlice(&job, first_row, job.num_rows(), budget, &slice)) return false;
     std::vector<Slice>& slices = stage->slices[static_cast<size_t>(rank)];
     const bool half_done = cursor.row == job.num_rows();
     if (!half_done) {

@@ -52,8 +52,8 @@ class Planner {
   // How long slices of so much work took.
   void Learn(double row_layers, absl::Duration elapsed);
   // How long the last step that decoded spent on it. The slices beside may take nearly as long, so
-  // that prompts do not starve beside a large batch, and a running answer takes at most twice its
-  // time (docs/adr/0004-step-shares.md).
+  // that prompts do not starve beside a large batch; the aim is that a running answer takes at most
+  // twice its time (docs/adr/0004-step-shares.md).
   void LearnDecode(absl::Duration elapsed);
 
  private:

@@ -446,10 +446,11 @@ void Multiply(const DotBlock& block) {
   const size_t num_tiles = NumRowTiles(block.num_rows);
   const bool widen = std::is_same_v<Format, WidenFormat> && num_tiles >= kLeastTilesToWiden;
   const size_t row_bytes = widen ? block.k * sizeof(float) : block.stored_stride;
-  const size_t fits = (widen ? kWidenedGroupBytes : kGroupBytes) / row_bytes / kLeastGroup * kLeastGroup;
+  const size_t fits =
+      (widen ? kWidenedGroupBytes : kGroupBytes) / row_bytes / kLeastGroup * kLeastGroup;
   const size_t group = num_tiles == 1 ? kLeastGroup : std::clamp(fits, kLeastGroup, kMostGroup);
   // Of a group larger than that the same rows further on are fetched.
-  const size_t ahead = fits < kLeastGroup ? 2048 : group * block.stored_stride;
+  const size_t ahead = fits < kLeastGroup && !widen ? 2048 : group * block.stored_stride;
   for (size_t begin = 0; begin < block.num_stored; begin += group) {
     const size_t end = std::min(begin + group, block.num_stored);
     const Prefetch next = {Behind(block.stored, begin * block.stored_stride + ahead),

@@ -57,8 +57,8 @@ struct Int8ScanKernel {
 // 16-bit sums, which larger codes of a row would overflow.
 Int8ScanKernel SelectInt8ScanKernel();
 
-// Quantises the rows [T, W] of Q queries (offsets [Q + 1]), rounded to bf16 first if `round_to_bf16`. False:
-// a row is not finite or very large.
+// Quantises the rows [T, W] of Q queries (offsets [Q + 1]), rounded to bf16 first if
+// `round_to_bf16`. False: a row is not finite or very large.
 bool PrepareInt8Rows(HostView<const float, 2> rows, absl::Span<const int64_t> query_offsets,
                      bool round_to_bf16, const Int8ScanKernel& kernel, Int8Rows* prepared);
 

@@ -9,8 +9,13 @@
 
 namespace msa::kernels {
 
-// Whether a pass over quantised keys can say which documents matter: every extent has them, queries
-// and chunks are reduced by their maximum and heads by their mean, there is a query that may find
+// Whether there can be a first pass at all: its bounds are those of a maximum of sums.
+constexpr bool FirstPassReduces(HeadReduce heads, QueryReduce rows, ChunkReduce chunks) {
+  return heads == HeadReduce::kMean && rows == QueryReduce::kMax && chunks == ChunkReduce::kMax;
+}
+
+// Whether a pass over quantised keys can say which documents matter: every extent has them, the
+// reductions are as above, the scale is within 1e-3 to 1e3, there is a query that may find
 // any document, and the documents are many more than those looked for.
 bool HasFirstPass(const ScoreChunksArgs& args);
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -19,7 +20,8 @@ constexpr float kLowest = -std::numeric_limits<float>::infinity();
 constexpr size_t kMostCandidates = 4096;
 
 // A document whose upper bound is below this has a lower score than one of raw score `lower`, also
-// after both were multiplied by the scale and rounded.
+// after both were multiplied by the scale and rounded: scores are at most 65536 * 1e15 * 1e15
+// (quantized_keys.h), and scales 1e3, which f32 holds.
 float CutBelow(float lower) { return lower - std::abs(lower) * 0x1p-21f - 1e-30f; }
 
 // What one owner has found for one query.
@@ -37,7 +39,7 @@ class Candidates {
   bool too_many() const { return too_many_; }
 
   void Offer(float upper, float lower, uint32_t number, const DocumentPlace& place) {
-    if (upper < cut_ || too_many_) return;
+    if (upper < cut_) return;
     documents_.push_back({upper, place});
     lower_.Offer({lower, number});
     if (lower_.is_full()) cut_ = CutBelow(lower_.worst().score);
@@ -58,8 +60,9 @@ class FirstPass {
   FirstPass(const ScoreChunksArgs& args, const Int8ScanKernel& kernel, const Int8Rows& rows)
       : args_(args), kernel_(kernel), rows_(rows), visibility_(args) {}
 
-  // `found` [Q], of one owner.
-  void Pass(const DocumentRange& range, std::vector<Candidates>& found) const;
+  // `found` [Q], of one owner. Ends early where some owner has too many.
+  void Pass(const DocumentRange& range, std::vector<Candidates>& found);
+  bool gave_up() const { return gave_up_; }
 
  private:
   static constexpr size_t kGroupChunks = static_cast<size_t>(kChunksPerGroup);
@@ -69,21 +72,23 @@ class FirstPass {
     float lower = kLowest;
   };
   void Close(const DocumentRange& range, size_t query, const OpenDocument& open,
-             std::vector<Candidates>& found) const {
+             std::vector<Candidates>& found) {
     const KeyExtent& extent = args_.extents[range.extent];
     if (open.upper == kLowest || open.upper < found[query].cut()) return;
     if (!visibility_.MayFind(query, extent, open.document)) return;
     found[query].Offer(open.upper, open.lower, extent.numbers[open.document],
                        {range.extent, open.document});
+    if (found[query].too_many()) gave_up_ = true;
   }
 
   const ScoreChunksArgs& args_;
   const Int8ScanKernel& kernel_;
   const Int8Rows& rows_;
   const DocumentVisibility visibility_;
+  std::atomic<bool> gave_up_ = false;
 };
 
-void FirstPass::Pass(const DocumentRange& range, std::vector<Candidates>& found) const {
+void FirstPass::Pass(const DocumentRange& range, std::vector<Candidates>& found) {
   static thread_local AlignedBuffer bound_buffer;
   const KeyExtent& extent = args_.extents[range.extent];
   const int64_t width = args_.query.shape[1];
@@ -100,7 +105,8 @@ void FirstPass::Pass(const DocumentRange& range, std::vector<Candidates>& found)
   const size_t end = extent.chunk_offsets[range.end_document];
   std::vector<OpenDocument> open(num_queries, OpenDocument{range.first_document});
   const size_t end_group = (end + kGroupChunks - 1) / kGroupChunks;
-  for (size_t group = begin / kGroupChunks; group < end_group; group += groups_per_block) {
+  for (size_t group = begin / kGroupChunks; group < end_group && !gave_up_;
+       group += groups_per_block) {
     const size_t num_groups = std::min(groups_per_block, end_group - group);
     std::fill_n(upper, 2 * num_queries * stride, kLowest);
     kernel_.scan({.rows = &rows_,
@@ -171,9 +177,9 @@ bool CostsTooMuch(const ScoreChunksArgs& args, absl::Span<const DocumentPlace> p
 }  // namespace
 
 bool HasFirstPass(const ScoreChunksArgs& args) {
-  if (args.head_reduce != HeadReduce::kMean || args.query_reduce != QueryReduce::kMax ||
-      args.chunk_reduce != ChunkReduce::kMax || !(args.scale >= 1e-6f && args.scale <= 1e6f) ||
-      args.query.shape[0] == 0 || args.query.shape[1] > 65536) {
+  if (!FirstPassReduces(args.head_reduce, args.query_reduce, args.chunk_reduce) ||
+      !(args.scale >= 1e-3f && args.scale <= 1e3f) || args.query.shape[0] == 0 ||
+      args.query.shape[1] > 65536) {
     return false;
   }
   constexpr int64_t kFewestDocumentsPerResult = 8;
@@ -197,7 +203,7 @@ std::optional<std::vector<DocumentPlace>> FindCandidates(ThreadPool& pool,
   const bool round = dtype == DType::kBF16 && SelectDotKernel(dtype, args.compute).round_to_bf16;
   Int8Rows rows;
   if (!PrepareInt8Rows(args.query, args.query_offsets, round, kernel, &rows)) return std::nullopt;
-  const FirstPass pass(args, kernel, rows);
+  FirstPass pass(args, kernel, rows);
   const DocumentRuns runs = CutDocuments(args.extents, pool);
   const auto k = static_cast<size_t>(args.top_k);
   const size_t num_queries = args.query_offsets.size() - 1;
@@ -205,14 +211,9 @@ std::optional<std::vector<DocumentPlace>> FindCandidates(ThreadPool& pool,
                                              std::vector<Candidates>(num_queries, Candidates(k)));
   ForEachRange(pool, runs,
                [&](size_t owner, const DocumentRange& range) { pass.Pass(range, found[owner]); });
+  if (pass.gave_up()) return std::nullopt;
   std::vector<DocumentPlace> places;
-  for (size_t query = 0; query < num_queries; ++query) {
-    const auto too_many = [query](const std::vector<Candidates>& owner) {
-      return owner[query].too_many();
-    };
-    if (std::any_of(found.begin(), found.end(), too_many)) return std::nullopt;
-    Join(found, query, k, &places);
-  }
+  for (size_t query = 0; query < num_queries; ++query) Join(found, query, k, &places);
   std::sort(places.begin(), places.end());
   places.erase(std::unique(places.begin(), places.end()), places.end());
   if (CostsTooMuch(args, places)) return std::nullopt;

@@ -7,8 +7,8 @@
 
 // Int8 copies of router keys, which ScoreChunks reads first to find out whose exact keys it needs.
 //
-// A chunk's key k of W values is k = s * n + e: s its scale, n its W codes of -127 to 127, e what is
-// lost. Chunks lie in groups of 16, so that 16 of them are scored side by side. A group:
+// A chunk's key k of W values is k = s * n + e: s its scale, n its W codes of -127 to 127, e what
+// is lost. Chunks lie in groups of 16, so that 16 of them are scored side by side. A group:
 //   codes        [ceil(W / 4), 16, 4] uint8, n + 128; dimensions beyond W have code 0
 //   scales       [16] f32, s
 //   error_norms  [16] f32, at least |e|; infinite where the key is not finite or very large
@@ -31,6 +31,10 @@ constexpr int64_t QuantizedKeyBytes(int64_t num_chunks, int64_t width) {
 // all levels but for the last bits of norms, which are bounds on each.
 void QuantizeKeys(const void* keys, DType dtype, int64_t width, int64_t first_chunk,
                   int64_t num_chunks, std::byte* groups);
+
+// Copies such chunks from one array of groups to another.
+void CopyQuantizedKeys(const std::byte* from, int64_t from_chunk, int64_t num_chunks, int64_t width,
+                       std::byte* to, int64_t to_chunk);
 
 // One row of `width` values in codes of -limit to limit.
 struct QuantizedRow {

@@ -41,8 +41,8 @@ float LargestMagnitude(const float* row, size_t width) {
   return sum == 0 ? result : std::numeric_limits<float>::infinity();
 }
 
-// codes[i] = n of y = row[i] * inverse_scale, the nearest whole number; |y| is at most 127. Also the
-// sums of y * y and of (y - n) * (y - n).
+// codes[i] = n of y = row[i] * inverse_scale, the nearest whole number; |y| is at most 127. Also
+// the sums of y * y and of (y - n) * (y - n).
 void WriteCodes(const float* row, size_t width, float inverse_scale, int8_t* codes,
                 double* sum_of_squares, double* sum_of_errors) {
   const hn::ScalableTag<float> f32;
@@ -94,7 +94,8 @@ QuantizedRow QuantizeRow(const float* row, int64_t width, int limit, int8_t* cod
   if (!(largest <= kLargest)) return {0, std::numeric_limits<float>::infinity(), 0};
   const double root = std::sqrt(static_cast<double>(width));
   if (largest < kSmallest) {
-    const auto norm = static_cast<float>(largest * root * kSlack);
+    // Not below what f32 holds in full.
+    const auto norm = largest == 0 ? 0.0f : static_cast<float>(largest * root * kSlack + 0x1p-126);
     return {0, norm, norm};
   }
   const float scale = largest / static_cast<float>(limit);
@@ -132,6 +133,19 @@ void QuantizeKeys(const void* keys, DType dtype, int64_t width, int64_t first_ch
     for (size_t n = 0; n < 3; ++n) {
       std::memcpy(group + 64 * (steps + n) + 4 * place, &numbers[n], sizeof(float));
     }
+  }
+}
+
+void CopyQuantizedKeys(const std::byte* from, int64_t from_chunk, int64_t num_chunks, int64_t width,
+                       std::byte* to, int64_t to_chunk) {
+  const int64_t group_bytes = QuantizedGroupBytes(width);
+  for (int64_t i = 0; i < num_chunks; ++i, ++from_chunk, ++to_chunk) {
+    const std::byte* source =
+        from + from_chunk / kChunksPerGroup * group_bytes + from_chunk % kChunksPerGroup * 4;
+    std::byte* target =
+        to + to_chunk / kChunksPerGroup * group_bytes + to_chunk % kChunksPerGroup * 4;
+    // Codes four by four, then the three numbers.
+    for (int64_t at = 0; at < group_bytes; at += 64) std::memcpy(target + at, source + at, 4);
   }
 }
 

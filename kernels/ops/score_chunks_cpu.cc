@@ -313,7 +313,6 @@ void ScoreExactly(ThreadPool& pool, const ScoreChunksArgs& args) {
 class CopiedDocuments {
  public:
   CopiedDocuments(const ScoreChunksArgs& args, absl::Span<const DocumentPlace> places) {
-    static thread_local AlignedBuffer key_buffer;
     dtype_ = args.extents.front().dtype;
     const size_t key_bytes =
         static_cast<size_t>(args.num_kv_heads * args.head_dim) * SizeOf(dtype_);
@@ -325,7 +324,7 @@ class CopiedDocuments {
       from_revision_.push_back(extent.from_revision[place.document]);
       to_revision_.push_back(extent.to_revision[place.document]);
     }
-    keys_ = key_buffer.Get<std::byte>(chunk_offsets_.back() * key_bytes);
+    keys_ = buffer_.Get<std::byte>(chunk_offsets_.back() * key_bytes);
     for (size_t i = 0; i < places.size(); ++i) {
       const KeyExtent& extent = args.extents[places[i].extent];
       std::memcpy(keys_ + chunk_offsets_[i] * key_bytes,
@@ -334,13 +333,14 @@ class CopiedDocuments {
                   (chunk_offsets_[i + 1] - chunk_offsets_[i]) * key_bytes);
     }
   }
-  // Valid as long as the object, and until the thread makes another one.
+  // Valid as long as the object.
   KeyExtent extent() const {
     return {keys_, dtype_, chunk_offsets_, numbers_, from_revision_, to_revision_};
   }
 
  private:
   DType dtype_;
+  AlignedBuffer buffer_;  // not kept by the thread: it depends on what was found
   std::byte* keys_ = nullptr;
   std::vector<uint32_t> chunk_offsets_ = {0};
   std::vector<uint32_t> numbers_;

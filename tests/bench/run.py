@@ -7,7 +7,7 @@ Writes DIR/results.json (build/bench unless told) and what each part printed to 
 Debian's libdnnl-dev is installed), score_chunks against FAISS, the engine on a random checkpoint of 0.6b's geometry (or --model)
 against a plain torch forward, the time between an answer's tokens beside a long document and a long prompt, ingest through the server
 against the bare encoder (with the bundled model). The peers of PyPI (faiss-cpu, numpy, torch) run under PYTHON; one that is not installed there is left
-out and named. Takes about a quarter of an hour on two cores; other work on the machine spoils the figures.
+out and named. Takes about 16 minutes on two cores; other work on the machine spoils the figures.
 """
 
 import argparse

@@ -129,8 +129,8 @@ absl::StatusOr<int64_t> CatalogReader::ReadNumber(const char* sql) const {
   return has_row ? statement.Int(0) : 0;
 }
 
-absl::StatusOr<int64_t> CatalogReader::EstimateResidentBytes(
-    const CatalogSettings& settings) const {
+absl::StatusOr<int64_t> CatalogReader::EstimateResidentBytes(const CatalogSettings& settings,
+                                                             RouterKeyScan scan) const {
   constexpr int64_t kIndexBytesPerDocument = 128;
   constexpr int64_t kBytesPerBlock = kernels::NumberSet::kWordsPerBlock * sizeof(uint64_t);
   MSA_ASSIGN_OR_RETURN(SqliteStatement statement, connection_->Prepare(kSumActive));
@@ -138,8 +138,7 @@ absl::StatusOr<int64_t> CatalogReader::EstimateResidentBytes(
   if (!has_row) return 0;
   const auto num_blocks =
       static_cast<int64_t>(settings.next_number / kernels::NumberSet::kNumbersPerBlock + 1);
-  return statement.Int(0) *
-             settings.geometry.resident_key_bytes_per_chunk(settings.bank.router_key_scan) +
+  return statement.Int(0) * settings.geometry.resident_key_bytes_per_chunk(scan) +
          statement.Int(1) * kIndexBytesPerDocument + statement.Int(2) + num_blocks * kBytesPerBlock;
 }
 

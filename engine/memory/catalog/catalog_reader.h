@@ -49,7 +49,8 @@ class CatalogReader {
   absl::StatusOr<std::string> TextOf(const DocumentRow& row) const;  // verified
   absl::StatusOr<std::vector<SegmentRow>> Segments() const;
   // What the ACTIVE documents will take in memory, about: router keys, ids and metadata.
-  absl::StatusOr<int64_t> EstimateResidentBytes(const CatalogSettings& settings) const;
+  absl::StatusOr<int64_t> EstimateResidentBytes(const CatalogSettings& settings,
+                                                RouterKeyScan scan) const;
   absl::StatusOr<int64_t> CountDocuments() const;  // ids that are not DELETED
   // Rows in ascending number from `first` on, at most `limit` (0: all), while `visit` returns ok. A
   // damaged row is told to `damaged` and left out. Returns the number to go on with; 0: that was

@@ -261,7 +261,10 @@ void Shard::MoveOut(Extent* extent, uint64_t oldest_revision) {
     Extent& target = Append(number, extent->from_revision[i], extent->to_revision[i], num_chunks);
     const int64_t at = target.num_chunks - num_chunks;
     for (size_t layer = 0; layer < views_.size(); ++layer) {
-      WriteKeys(target, layer, at, num_chunks, KeysAt(*extent, layer, first));
+      std::memcpy(KeysAt(target, layer, at), KeysAt(*extent, layer, first), LayerBytes(num_chunks));
+      if (scan_ == RouterKeyScan::kExact) continue;
+      kernels::CopyQuantizedKeys(QuantizedKeysOf(*extent, layer), first, num_chunks,
+                                 geometry_.kv_width, QuantizedKeysOf(target, layer), at);
     }
     UpdateViews(target.extent_index);
     if (!is_here) continue;

@@ -41,7 +41,8 @@ class Shard {
 
   int64_t num_chunks() const;     // with tombstones
   int64_t num_documents() const;  // with tombstones
-  // Router keys, quantised ones too, and tables; not what extents hold ready and nobody has touched.
+  // Router keys, quantised ones too, and tables; not what extents hold ready and nobody has
+  // touched.
   int64_t resident_bytes() const;
   // How many documents have how many chunks, with tombstones; ascending.
   const std::map<int64_t, int64_t>& documents_by_chunks() const { return documents_by_chunks_; }

@@ -22,7 +22,9 @@ class BackupTest : public BankTest {
  protected:
   BackupTest() {
     options_.backup_dir = directory_.path() + "/backups";
-    MakeBank({.display_name = "The bank", .token_budget = 100'000});
+    MakeBank({.display_name = "The bank",
+              .token_budget = 100'000,
+              .router_key_scan = RouterKeyScan::kInt8});
   }
 
   void IngestSome(int count) {
@@ -90,6 +92,7 @@ TEST_F(BackupTest, RestoredOnOtherShardsItIsTheSameBank) {
   EXPECT_EQ(restored->name, "b");
   EXPECT_EQ(restored->revision, revision);
   EXPECT_EQ(restored->settings.display_name, "The bank");
+  EXPECT_EQ(restored->settings.router_key_scan, RouterKeyScan::kInt8);
   const int64_t num_encoded = encoder_->num_encoded();
   const auto bank = BankOf("b");
   ExpectSameDocuments(DocumentsOf(*bank), documents);

@@ -16,7 +16,11 @@ using ::testing::SizeIs;
 
 class ReencodingTest : public BankTest {
  protected:
-  ReencodingTest() { MakeBank({.display_name = "The bank", .token_budget = 100'000}); }
+  ReencodingTest() {
+    MakeBank({.display_name = "The bank",
+              .token_budget = 100'000,
+              .router_key_scan = RouterKeyScan::kInt8});
+  }
 
   void Fill() {
     for (int i = 0; i < 20; ++i) {
@@ -74,6 +78,7 @@ TEST_F(ReencodingTest, ABankOfAnotherModelIsUsableAgain) {
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_EQ(info->model_fingerprint, "another-model");
   EXPECT_EQ(info->settings.display_name, "The bank");
+  EXPECT_EQ(info->settings.router_key_scan, RouterKeyScan::kInt8);
   EXPECT_GT(info->revision, revision);
   EXPECT_EQ(monitor_.last().done, 18);
   bank_ = *store_->Get("a");

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <iostream>
 #include <memory>
@@ -223,7 +224,8 @@ void FilterByContent(std::mt19937* random, const std::vector<ModelDocument>& doc
 // Runs one stage on all ranks; [query] selections.
 std::vector<Selection> RouteAll(const ModelConfig& config, const std::vector<const Bank*>& banks,
                                 int num_ranks, const std::vector<ModelQuery>& queries,
-                                const std::vector<size_t>& bank_of, kernels::DType dtype) {
+                                const std::vector<size_t>& bank_of, kernels::DType dtype,
+                                std::atomic<int64_t>* num_first_passes) {
   const auto compute =
       dtype == kernels::DType::kF32 ? kernels::ComputeDType::kF32 : kernels::ComputeDType::kBF16;
   auto communicators = MakeLocalCommunicators(num_ranks);
@@ -257,6 +259,7 @@ std::vector<Selection> RouteAll(const ModelConfig& config, const std::vector<con
       RouteStats stats;
       const absl::Status routed = router.Route(points, &stats);
       EXPECT_TRUE(routed.ok()) << routed;
+      *num_first_passes += stats.rescored_documents + stats.first_pass_fallbacks;
     });
   }
   for (std::thread& rank : ranks) rank.join();
@@ -267,6 +270,7 @@ TEST(Router, AnyNumberOfShardsSelectsWhatBruteForceSelects) {
   std::mt19937 random(7);
   const int64_t num_wanted = IsLongForm() ? 100'000 : 250;
   int64_t num_queries = 0, num_filtered = 0, num_of_old_revisions = 0, num_ties = 0, num_found = 0;
+  std::atomic<int64_t> num_first_passes = 0;
   for (int trial = 0; num_queries < num_wanted && !HasFailure(); ++trial) {
     const kernels::DType dtype = trial % 2 == 0 ? kernels::DType::kF32 : kernels::DType::kBF16;
     const ModelConfig config = Config(1 + static_cast<int64_t>(random() % 20));
@@ -306,7 +310,7 @@ TEST(Router, AnyNumberOfShardsSelectsWhatBruteForceSelects) {
       Fill(&bank, documents, dtype);
       Fill(&other, others, dtype);
       const std::vector<Selection> selections =
-          RouteAll(config, {&bank, &other}, shards, queries, bank_of, dtype);
+          RouteAll(config, {&bank, &other}, shards, queries, bank_of, dtype, &num_first_passes);
       for (size_t i = 0; i < queries.size(); ++i) {
         EXPECT_EQ(selections[i].documents, expected[i])
             << "trial " << trial << ", " << shards << " shards, query " << i;
@@ -319,6 +323,7 @@ TEST(Router, AnyNumberOfShardsSelectsWhatBruteForceSelects) {
       }
     }
   }
+  EXPECT_GT(num_first_passes, 0);
   std::cout << "queries " << num_queries << ", each over 1, 2, 3 and 5 shards; with a filter "
             << num_filtered << ", of an older revision " << num_of_old_revisions << ", found "
             << num_found << ", tied with the one before " << num_ties << "\n";

@@ -227,6 +227,27 @@ TEST_P(KeyCandidatesTest, ValuesThatAreNotFiniteAreScoredAsWithout) {
   EXPECT_EQ(selections, Score(context(), query, {&exact, 1}, 16));
 }
 
+// Scores that a scale takes beyond f32 are all equal, so that numbers decide: no bound may have
+// ruled the lowest out before.
+TEST_P(KeyCandidatesTest, ScoresThatTheScaleMakesInfiniteAreScoredAsWithout) {
+  for (const double scale : {1e3, 1e6}) {
+    rule_ = {HeadReduce::kMean, QueryReduce::kMax, ChunkReduce::kMax, 1, 1, 1024, scale};
+    std::vector<uint32_t> offsets(101);
+    std::iota(offsets.begin(), offsets.end(), 0u);
+    std::vector<float> keys(100 * 1024, 1.0f);
+    std::fill_n(keys.begin(), 1024, 0.9e15f);
+    std::fill_n(keys.begin() + 5 * 1024, 1024, 1e15f);
+    const Bank bank(DType::kF32, keys, offsets);
+    const KeyExtent exact = bank.extent();
+    const KeyExtent extent = WithQuantizedKeys(exact);
+    const Query query{std::vector<float>(1024, 1e15f), {0, 1}, {0}};
+    Selections selections;
+    ScoreWithFirstPass(context(), query, {&extent, 1}, 1, &selections);
+    EXPECT_EQ(selections, Score(context(), query, {&exact, 1}, 1)) << scale;
+    EXPECT_EQ(selections[0][0].number, scale > 1e3 ? 0u : 5u);
+  }
+}
+
 TEST_P(KeyCandidatesTest, OtherReductionsAndFiltersOnAllQueriesReadTheExactKeys) {
   const Bank bank = HardBank(DType::kBF16, 600);
   const KeyExtent exact = bank.extent();

@@ -101,6 +101,11 @@ TEST_P(QuantizedKeysTest, GroupsHoldEveryChunkAtItsPlace) {
                      chunk, 1, one_by_one.data());
       }
       EXPECT_EQ(groups, one_by_one);
+      std::vector<std::byte> moved(groups.size() + bytes / 3);  // to a place within a group
+      CopyQuantizedKeys(groups.data(), 0, kChunks, width, moved.data(), 5);
+      std::vector<std::byte> back(bytes);
+      CopyQuantizedKeys(moved.data(), 5, kChunks, width, back.data(), 0);
+      EXPECT_EQ(back, groups);
       for (int64_t chunk = 0; chunk < kChunks; ++chunk) {
         const auto first = values.begin() + chunk * width;
         const Codes expected = Quantize({first, first + width});
