@@ -41,6 +41,7 @@ struct PromptJob : ForwardJob {
   std::vector<int32_t> routed_rows;  // ascending
   int64_t first_local_row = 0;       // of the sequence, where row 0 goes
   int64_t reused_rows = 0;           // kept from the round before: done below the first MSA layer
+  bool keeps_rows = false;           // for the next round
   std::vector<float> router_query;   // [routed rows, W] of the current layer
   int64_t last_layer_first_row = 0;  // rows before it need not leave the last layer
 

@@ -15,9 +15,11 @@
 namespace msa::engine {
 
 QueryRunner::QueryRunner(const ModelConfig* config, int64_t template_rows, RankTeam* team,
-                         Clock* clock, EngineObserver* observer, std::function<void()> wake)
+                         int64_t max_kept_bytes, Clock* clock, EngineObserver* observer,
+                         std::function<void()> wake)
     : config_(config),
       template_rows_(template_rows),
+      max_kept_bytes_(max_kept_bytes),
       team_(team),
       clock_(clock),
       observer_(observer),
@@ -55,6 +57,13 @@ int64_t QueryRunner::ActivationBytes(const Query& query) const {
   const int64_t floats =
       rows * (config_->hidden_size + config_->query_width()) + routed * RouterWidth();
   return floats * static_cast<int64_t>(sizeof(float));
+}
+
+int64_t QueryRunner::KeptBytes(const Query& query) const {
+  const KvPagePool& pool = team_->rank(0).pool();
+  const auto rows = static_cast<int64_t>(query.prompt.token_ids.size());
+  return rows * config_->hidden_size * static_cast<int64_t>(sizeof(float)) +
+         config_->msa_layers.front() * pool.PagesFor(rows) * pool.shape().bytes();
 }
 
 absl::Status QueryRunner::CheckPositions(const Query& query) const {
@@ -135,6 +144,9 @@ bool QueryRunner::TryStartRound(const std::shared_ptr<Query>& query,
     job.visible.push_back(static_cast<int32_t>(i) + 1);
   }
   job.router_query.resize(job.routed_rows.size() * static_cast<size_t>(RouterWidth()));
+  // Retrieve has one round; a probe is to see every row of every round.
+  job.keeps_rows = query->events != nullptr && !team_->has_probe() &&
+                   config_->msa_layers.front() > 0 && KeptBytes(*query) <= max_kept_bytes_;
   ReuseKeptRows(query.get());
   query->state = Query::State::kPrefill;
   return true;

@@ -21,8 +21,10 @@ namespace msa::engine {
 class QueryRunner {
  public:
   // `wake`: tells the scheduler, from any thread, that a query left kAssembling.
-  QueryRunner(const ModelConfig* config, int64_t template_rows, RankTeam* team, Clock* clock,
-              EngineObserver* observer, std::function<void()> wake);
+  // `max_kept_bytes`: a prompt whose rows take more is not kept for the next round.
+  QueryRunner(const ModelConfig* config, int64_t template_rows, RankTeam* team,
+              int64_t max_kept_bytes, Clock* clock, EngineObserver* observer,
+              std::function<void()> wake);
 
   // Positions beyond the model's. Any thread.
   absl::Status CheckPositions(const Query& query) const;
@@ -47,6 +49,7 @@ class QueryRunner {
   // the bank's k largest documents, also where a filter leaves smaller ones.
   int64_t PagesForRound(const Query& query) const;
   int64_t ActivationBytes(const Query& query) const;  // of the query's next prompt
+  int64_t KeptBytes(const Query& query) const;        // of its rows, where they are kept
   absl::Status CheckFits(const Query& query, int64_t pages) const;
   void OnToken(const std::shared_ptr<Query>& query);
   void StartJob(Query* query, std::vector<int32_t> token_ids);
@@ -62,6 +65,7 @@ class QueryRunner {
 
   const ModelConfig* config_;
   int64_t template_rows_;
+  int64_t max_kept_bytes_;
   RankTeam* team_;
   Clock* clock_;
   EngineObserver* observer_;

@@ -40,7 +40,8 @@ Scheduler::Scheduler(const ModelConfig* config, const MemoryGeometry& geometry,
       observer_(observer),
       planner_(config, team->size(), options.slice_time),
       encoder_(config, geometry, team->size(), options.activation_bytes, clock, observer),
-      runner_(config, template_rows, team, clock, observer, [this] { Wake(); }),
+      runner_(config, template_rows, team, options.activation_bytes, clock, observer,
+              [this] { Wake(); }),
       thread_([this] { Loop(); }) {}
 
 Scheduler::~Scheduler() { Stop(); }

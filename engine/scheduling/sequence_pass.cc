@@ -79,7 +79,7 @@ absl::Status SequencePass::ProjectPrompt(Query* query, const Slice& slice) {
   }
   const int msa_index = c.MsaIndex(layer);
   const bool routes = job.routes && msa_index >= 0;
-  if (routes && msa_index == 0) KeepRows(query, slice);
+  if (job.keeps_rows && msa_index == 0 && slice.row_end == job.num_rows()) KeepRows(query);
   const int64_t width = transformer_->router_query_width();
   const Projections out{
       .query = {job.query.data() + first * c.query_width(), {rows, c.num_query_heads, c.head_dim}},
@@ -113,15 +113,11 @@ absl::Status SequencePass::ProjectPrompt(Query* query, const Slice& slice) {
   return absl::OkStatus();
 }
 
-void SequencePass::KeepRows(Query* query, const Slice& slice) const {
-  // Retrieve has one round; a probe is to see every row of every round.
-  const auto num_layers = static_cast<size_t>(slice.at.layer);
-  if (query->events == nullptr || probe_ != nullptr || num_layers == 0) return;
-  const PromptJob& job = query->job;
-  if (slice.row_end < job.num_rows()) return;
+void SequencePass::KeepRows(Query* query) const {
+  const auto num_layers = static_cast<size_t>(config_->msa_layers.front());
   KeptRows& kept = query->kept;
-  kept.token_ids = job.token_ids;
-  kept.hidden = job.hidden;
+  kept.token_ids = query->job.token_ids;
+  kept.hidden = query->job.hidden;
   kept.pages.resize(num_layers);
   const auto page_bytes = static_cast<size_t>(pool_->shape().bytes());
   for (size_t layer = 0; layer < num_layers; ++layer) {

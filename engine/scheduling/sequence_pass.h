@@ -36,7 +36,7 @@ class SequencePass {
   absl::Status ProjectPrompt(Query* query, const Slice& slice);
   absl::Status AttendPrompt(Query* query, const Slice& slice);
   // All rows of a prompt, once the last of them is about to enter the first MSA layer.
-  void KeepRows(Query* query, const Slice& slice) const;
+  void KeepRows(Query* query) const;
   absl::Status ChooseTokens(absl::Span<Query* const> queries,
                             kernels::HostView<const float, 2> hidden);
 
