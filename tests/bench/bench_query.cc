@@ -1,18 +1,12 @@
 #include "tests/bench/bench_query.h"
 
-#include <cstdio>
-#include <cstdlib>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "tests/bench/bench_output.h"
 
 namespace msa::bench {
-
-void Stop(const std::string& message) {
-  std::fprintf(stderr, "%s\n", message.c_str());
-  std::exit(1);
-}
 
 std::string Text(int words, int seed) {
   const char* const kWords[] = {"river",  "stone",  "market", "clock",

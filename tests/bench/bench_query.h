@@ -9,9 +9,6 @@
 
 namespace msa::bench {
 
-// Ends the program with a message.
-[[noreturn]] void Stop(const std::string& message);
-
 // `words` words that differ by `seed`.
 std::string Text(int words, int seed);
 

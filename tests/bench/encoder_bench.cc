@@ -1,8 +1,9 @@
-// The bare document encoder: msa_encoder_bench --model DIR --documents FILE [--threads N] [--passes N] [--json FILE]
-// FILE has one {"text": …} per line, numbered from 1 as a new bank numbers them. The documents go through the layers in
-// the jobs that the engine makes of them, one job after the other with all threads; nothing is tokenised, cut into steps
-// or stored meanwhile. Before anything is timed a document's encoding in company is compared
-// with its encoding alone and in short slices.
+// The bare document encoder:
+//   msa_encoder_bench --model DIR --documents FILE [--threads N] [--passes N] [--json FILE]
+// FILE has one {"text": …} per line, numbered from 1 as a new bank numbers them. The documents go
+// through the layers in the jobs that the engine makes of them, one job after the other with all
+// threads; nothing is tokenised, cut into steps or stored meanwhile. Before anything is timed a
+// document's encoding in company is compared with its encoding alone and in short slices.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -13,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
+#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "engine/engine_observer.h"
@@ -26,6 +27,7 @@
 #include "engine/text/tokenizer.h"
 #include "kernels/core/cpu_features.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/bench_output.h"
 #include "tests/bench/machine_limits.h"
 
 namespace msa::engine {
@@ -43,10 +45,8 @@ struct BenchOptions {
   std::string json;  // results go there as well
 };
 
-[[noreturn]] void Stop(const std::string& message) {
-  std::fprintf(stderr, "%s\n", message.c_str());
-  std::exit(1);
-}
+using bench::Stop;
+using bench::WriteJson;
 
 template <class T>
 T OrStop(absl::StatusOr<T> value) {
@@ -200,8 +200,7 @@ void Run(const BenchOptions& bench) {
       {"multiply_add_rate", limits.f32_operations_per_second},
       {"share_of_multiply_add_rate", share},
       {"processor_seconds_per_document", processor_seconds / bench.passes / count}};
-  if (!bench.json.empty() && !(std::ofstream(bench.json) << results.dump(1) << "\n").flush())
-    Stop(bench.json + " cannot be written");
+  WriteJson(bench.json, results);
 }
 
 }  // namespace
@@ -209,27 +208,13 @@ void Run(const BenchOptions& bench) {
 
 int main(int argc, char** argv) {
   msa::engine::BenchOptions bench;
-  const auto number = [&](const char* value, int* out) {
-    if (!absl::SimpleAtoi(value, out) || *out < 1)
-      msa::engine::Stop(absl::StrCat("not a count: ", value));
-  };
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    if (flag == "--model")
-      bench.model = argv[i + 1];
-    else if (flag == "--documents")
-      bench.documents = argv[i + 1];
-    else if (flag == "--json")
-      bench.json = argv[i + 1];
-    else if (flag == "--threads")
-      number(argv[i + 1], &bench.threads);
-    else if (flag == "--passes")
-      number(argv[i + 1], &bench.passes);
-    else
-      msa::engine::Stop("unknown flag " + flag);
-  }
-  if (bench.model.empty() || bench.documents.empty())
-    msa::engine::Stop("usage: msa_encoder_bench --model DIR --documents FILE [--threads N] …");
+  CLI::App app("The bare document encoder.");
+  app.add_option("--model", bench.model, "a checkpoint folder")->required();
+  app.add_option("--documents", bench.documents, "one {\"text\": ...} per line")->required();
+  app.add_option("--threads", bench.threads, "0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--passes", bench.passes)->check(CLI::Range(1, 1 << 20));
+  app.add_option("--json", bench.json, "results go there as well");
+  CLI11_PARSE(app, argc, argv);
   msa::engine::Run(bench);
   return 0;
 }

@@ -17,11 +17,12 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
+#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "engine/engine.h"
 #include "engine/engine_observer.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/bench_output.h"
 #include "tests/bench/bench_query.h"
 
 namespace msa::engine {
@@ -31,6 +32,7 @@ using bench::Question;
 using bench::Reader;
 using bench::Stop;
 using bench::Text;
+using bench::WriteJson;
 
 struct BenchOptions {
   std::string model;
@@ -184,8 +186,7 @@ void Run(const BenchOptions& bench) {
   readers.clear();
   bank.reset();
   std::filesystem::remove_all(data_dir);
-  if (!bench.json.empty() && !(std::ofstream(bench.json) << results.dump(1) << "\n").flush())
-    Stop(bench.json + " cannot be written");
+  WriteJson(bench.json, results);
 }
 
 }  // namespace
@@ -193,33 +194,16 @@ void Run(const BenchOptions& bench) {
 
 int main(int argc, char** argv) {
   msa::engine::BenchOptions bench;
-  const auto number = [&](const char* value, int* out) {
-    if (!absl::SimpleAtoi(value, out) || *out < 0)
-      msa::bench::Stop(absl::StrCat("not a count: ", value));
-  };
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    if (flag == "--model")
-      bench.model = argv[i + 1];
-    else if (flag == "--json")
-      bench.json = argv[i + 1];
-    else if (flag == "--shards")
-      number(argv[i + 1], &bench.shards);
-    else if (flag == "--threads")
-      number(argv[i + 1], &bench.threads);
-    else if (flag == "--documents")
-      number(argv[i + 1], &bench.documents);
-    else if (flag == "--prompt-tokens")
-      number(argv[i + 1], &bench.prompt_tokens);
-    else if (flag == "--new-tokens")
-      number(argv[i + 1], &bench.new_tokens);
-    else if (flag == "--concurrency")
-      number(argv[i + 1], &bench.concurrency);
-    else
-      msa::bench::Stop("unknown flag " + flag);
-  }
-  if (bench.model.empty())
-    msa::bench::Stop("usage: msa_engine_bench --model DIR [--shards R] [--threads N] …");
+  CLI::App app("Tokens per second of a whole engine.");
+  app.add_option("--model", bench.model, "a checkpoint folder")->required();
+  app.add_option("--shards", bench.shards)->check(CLI::Range(1, 1 << 20));
+  app.add_option("--threads", bench.threads, "0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--documents", bench.documents)->check(CLI::Range(1, 1 << 20));
+  app.add_option("--prompt-tokens", bench.prompt_tokens)->check(CLI::Range(1, 1 << 20));
+  app.add_option("--new-tokens", bench.new_tokens)->check(CLI::Range(1, 1 << 20));
+  app.add_option("--concurrency", bench.concurrency)->check(CLI::Range(1, 1 << 20));
+  app.add_option("--json", bench.json, "results go there as well");
+  CLI11_PARSE(app, argc, argv);
   msa::engine::Run(bench);
   return 0;
 }

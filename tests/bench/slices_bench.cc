@@ -17,12 +17,13 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
+#include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/engine.h"
 #include "engine/engine_observer.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/bench_output.h"
 #include "tests/bench/bench_query.h"
 
 namespace msa::bench {
@@ -31,6 +32,7 @@ namespace {
 constexpr double kLimit = 2;
 constexpr int kSampleWords = 1000;  // whose tokens are counted
 constexpr size_t kFewestIntervals = 16;
+constexpr int kLeastNewTokens = 40;  // so many intervals, and time for the company to come
 
 struct BenchOptions {
   std::string model;
@@ -203,8 +205,7 @@ void Run(const BenchOptions& bench) {
   std::printf(
       "between tokens beside a document of %d and a prompt of %d tokens: %.2f x (at most %.0f)\n",
       bench.document_tokens, bench.prompt_tokens, Quantile(ratios, 0.5), kLimit);
-  if (!bench.json.empty() && !(std::ofstream(bench.json) << results.dump(1) << "\n").flush())
-    Stop(bench.json + " cannot be written");
+  WriteJson(bench.json, results);
 }
 
 }  // namespace
@@ -212,33 +213,17 @@ void Run(const BenchOptions& bench) {
 
 int main(int argc, char** argv) {
   msa::bench::BenchOptions bench;
-  const auto number = [&](const char* value, int* out) {
-    if (!absl::SimpleAtoi(value, out) || *out < 0)
-      msa::bench::Stop(absl::StrCat("not a count: ", value));
-  };
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    if (flag == "--model")
-      bench.model = argv[i + 1];
-    else if (flag == "--json")
-      bench.json = argv[i + 1];
-    else if (flag == "--shards")
-      number(argv[i + 1], &bench.shards);
-    else if (flag == "--threads")
-      number(argv[i + 1], &bench.threads);
-    else if (flag == "--document-tokens")
-      number(argv[i + 1], &bench.document_tokens);
-    else if (flag == "--prompt-tokens")
-      number(argv[i + 1], &bench.prompt_tokens);
-    else if (flag == "--new-tokens")
-      number(argv[i + 1], &bench.new_tokens);
-    else if (flag == "--rounds")
-      number(argv[i + 1], &bench.rounds);
-    else
-      msa::bench::Stop("unknown flag " + flag);
-  }
-  if (bench.model.empty())
-    msa::bench::Stop("usage: msa_slices_bench --model DIR [--shards R] [--threads N] …");
+  CLI::App app("The time between the tokens of an answer, alone and beside long work.");
+  app.add_option("--model", bench.model, "a checkpoint folder")->required();
+  app.add_option("--shards", bench.shards)->check(CLI::Range(1, 1 << 20));
+  app.add_option("--threads", bench.threads, "0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--document-tokens", bench.document_tokens)->check(CLI::Range(1, 1 << 20));
+  app.add_option("--prompt-tokens", bench.prompt_tokens)->check(CLI::Range(1, 1 << 20));
+  app.add_option("--new-tokens", bench.new_tokens)
+      ->check(CLI::Range(msa::bench::kLeastNewTokens, 1 << 20));
+  app.add_option("--rounds", bench.rounds)->check(CLI::Range(1, 1 << 20));
+  app.add_option("--json", bench.json, "results go there as well");
+  CLI11_PARSE(app, argc, argv);
   msa::bench::Run(bench);
   return 0;
 }
