@@ -13,8 +13,8 @@ constexpr double kInitialFlops = 2e10;
 // A multiply-add of attention takes so much longer than one of a product.
 constexpr double kAttentionCost = 1.5;
 constexpr double kEncodeShare = 0.25;  // of the step while queries run
-// Of the time of a decode batch, what the slices beside it may take: room for what is measured
-// badly, below twice a running answer's time.
+// Of the time of a decode batch, what the slices beside it may take. The rest is for what a forecast
+// is off by, so that a running answer takes at most about twice its time.
 constexpr double kDecodeShare = 0.92;
 
 // Multiply-adds of the products of a row in one layer.

@@ -256,10 +256,10 @@ struct Prefetch {
 // sums[m][n] += products of the next k elements of kRows prepared rows and kColumns stored rows.
 // fetch[n]: what is asked for while stored[n] is read; the same again where nothing is.
 template <class Format, size_t kRows, size_t kColumns>
-HWY_INLINE void MultiplyTile(const typename Format::Row* rows,
-                             const typename Format::Stored* const* stored,
-                             const std::byte* const* fetch, size_t k,
-                             F32Vector (&sums)[kRows][kColumns]) {
+HWY_INLINE void AddProducts(const typename Format::Row* rows,
+                            const typename Format::Stored* const* stored,
+                            const std::byte* const* fetch, size_t k,
+                            F32Vector (&sums)[kRows][kColumns]) {
   using Stored = typename Format::Stored;
   size_t i = 0;
   for (; i + Format::kStep <= k; i += Format::kStep, rows += kRows * Format::kStep) {
@@ -327,8 +327,8 @@ constexpr size_t kRowBytesInCache = 24 * 1024;
 // cache are multiplied a part of K at a time; the sums wait in memory meanwhile. A row alone is
 // not: it is limited by the stored rows, which it reads once.
 template <class Format, size_t kRows>
-HWY_NOINLINE void MultiplyRows(const DotBlock& block, size_t first_row, size_t begin, size_t end,
-                               const Prefetch& prefetch) {
+HWY_NOINLINE void MultiplyTileOf(const DotBlock& block, size_t first_row, size_t begin, size_t end,
+                                 const Prefetch& prefetch) {
   using Row = typename Format::Row;
   using Stored = typename Format::Stored;
   constexpr size_t kColumns = TileColumns(kRows);
@@ -376,7 +376,7 @@ HWY_NOINLINE void MultiplyRows(const DotBlock& block, size_t first_row, size_t b
             sums[m][n] = hn::Load(f32, kept + (m * kColumns + n) * kLanes);
         }
       }
-      MultiplyTile<Format, kRows, kColumns>(rows + k0 * kRows, stored, fetch, k, sums);
+      AddProducts<Format, kRows, kColumns>(rows + k0 * kRows, stored, fetch, k, sums);
       if (k0 + k == block.k) {
         WriteProducts<kRows, kColumns>(block, std::min(kColumns, end - n0), out + n0, sums);
       } else {
@@ -392,13 +392,13 @@ HWY_NOINLINE void MultiplyRows(const DotBlock& block, size_t first_row, size_t b
 }
 
 template <class Format, size_t kRows = kMostTileRows>
-HWY_INLINE void MultiplyRowTile(const DotBlock& block, const RowTile& tile, size_t begin,
-                                size_t end, const Prefetch& prefetch) {
+HWY_INLINE void MultiplyTile(const DotBlock& block, const RowTile& tile, size_t begin, size_t end,
+                             const Prefetch& prefetch) {
   if constexpr (kRows > 1) {
     if (tile.num_rows < kRows)
-      return MultiplyRowTile<Format, kRows - 1>(block, tile, begin, end, prefetch);
+      return MultiplyTile<Format, kRows - 1>(block, tile, begin, end, prefetch);
   }
-  MultiplyRows<Format, kRows>(block, tile.begin, begin, end, prefetch);
+  MultiplyTileOf<Format, kRows>(block, tile.begin, begin, end, prefetch);
 }
 
 // Where that many tiles multiply the same bf16 rows, these are widened once before. Fewer do not
@@ -411,7 +411,7 @@ void MultiplyGroup(const DotBlock& block, size_t begin, size_t end, Prefetch pre
   prefetch.num_turns = NumRowTiles(block.num_rows);
   for (size_t tile = 0; tile < prefetch.num_turns; ++tile) {
     prefetch.turn = tile;
-    MultiplyRowTile<Format>(block, RowTileAt(block.num_rows, tile), begin, end, prefetch);
+    MultiplyTile<Format>(block, RowTileAt(block.num_rows, tile), begin, end, prefetch);
   }
 }
 

@@ -74,7 +74,7 @@ struct ScoreChunksArgs {
 
 // For every query: scores of all documents of the shard that are visible to it and in its filter,
 // and the best k of them in the order of ScoredDocument. Long runs of documents that no query may
-// find are passed over without reading their keys.
+// find are passed over without reading their exact keys.
 //   s[t, j] = query[t, :] . keys[j, :]  (kMean), or the maximum over heads h of
 //             query[t, h] . keys[j, h / (Hq / Hkv)]  (kMax)
 //   S[j]    = max, mean or last of s[t, j] over the query's rows t, added in the order of t

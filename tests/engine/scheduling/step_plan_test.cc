@@ -153,10 +153,14 @@ TEST(Planner, EncodingGetsItsShareBesideALongPrompt) {
   EXPECT_GE(prompt, 0.5 * (prompt + encode));
 }
 
+void LearnOneMillisecondPerRowLayer(Planner* planner) {
+  for (int i = 0; i < 100; ++i) planner->Learn(1, absl::Milliseconds(1));
+}
+
 TEST(Planner, PromptsGetAsMuchTimeAsALargeDecodeBatch) {
   const ModelConfig config = Config();
   Planner planner(&config, 1, absl::Milliseconds(10));
-  for (int i = 0; i < 100; ++i) planner.Learn(1, absl::Milliseconds(1));  // 10 row-layers in 10 ms
+  LearnOneMillisecondPerRowLayer(&planner);  // 10 row-layers in 10 ms
   planner.LearnDecode(absl::Seconds(1));
   const auto query = Prompt(config, 10000, /*generate=*/true);
   const auto decoding = Prompt(config, 1, /*generate=*/true);
@@ -170,7 +174,7 @@ TEST(Planner, PromptsGetAsMuchTimeAsALargeDecodeBatch) {
 // What a step would do of 10,000 rows each of a prompt and a document beside an answer; 1 ms per
 // row-layer.
 double PlannedBesideAnAnswer(const ModelConfig& config, Planner* planner) {
-  for (int i = 0; i < 100; ++i) planner->Learn(1, absl::Milliseconds(1));
+  LearnOneMillisecondPerRowLayer(planner);
   const auto query = Prompt(config, 10000, /*generate=*/true);
   const auto decoding = Prompt(config, 1, /*generate=*/true);
   EncodeJob job;
@@ -199,7 +203,7 @@ TEST(Planner, OneSlowTokenDoesNotMakeTheNextOneSlow) {
 TEST(Planner, LateRowsOfALongJobMakeShorterSlices) {
   const ModelConfig config = Config();
   Planner planner(&config, 1, absl::Milliseconds(40));
-  for (int i = 0; i < 100; ++i) planner.Learn(1, absl::Milliseconds(1));  // 40 row-layers a step
+  LearnOneMillisecondPerRowLayer(&planner);  // 40 row-layers a step
   EncodeJob job;
   SetRows(100000, &job);
   job.cursor = {0, LayerPhase::kAttend, 0};
@@ -216,10 +220,31 @@ TEST(Planner, LateRowsOfALongJobMakeShorterSlices) {
   EXPECT_GT(late, 0);
 }
 
+// Rows that see very many others: the least slice takes more than what is left of the step, so that
+// it waits for the next one, where it is the first.
+TEST(Planner, ALeastSliceThatDoesNotFitWaits) {
+  const ModelConfig config = Config();
+  Planner planner(&config, 1, absl::Milliseconds(40));
+  LearnOneMillisecondPerRowLayer(&planner);  // 40 row-layers a step
+  EncodeJob job;
+  SetRows(100000, &job);
+  job.cursor = {0, LayerPhase::kAttend, 90000};
+  const StepPlan plan = planner.Plan({{}}, {{&job}}, {{}});
+  ASSERT_FALSE(plan.stages[0].slices[0].empty());
+  double planned = 0;
+  for (const Slice& slice : plan.stages[0].slices[0]) planned += slice.row_layers;
+  const double first = plan.stages[0].slices[0][0].row_layers;
+  EXPECT_LE(planned, std::max(first, 40.0));
+  const int64_t row = job.cursor.row;
+  EXPECT_EQ(row, plan.stages[0].slices[0].back().row_end);
+  planner.Plan({{}}, {{&job}}, {{}});
+  EXPECT_GT(job.cursor.row, row);
+}
+
 TEST(Planner, LearnsHowFastRowsGo) {
   const ModelConfig config = Config();
   Planner planner(&config, 1, absl::Milliseconds(10));
-  for (int i = 0; i < 100; ++i) planner.Learn(1, absl::Milliseconds(1));  // 10 row-layers a step
+  LearnOneMillisecondPerRowLayer(&planner);  // 10 row-layers a step
   EncodeJob job;
   SetRows(10000, &job);
   double planned = 0;
