@@ -47,6 +47,7 @@ struct Int8ScanArgs {
   size_t stride = 0;  // at least 16 * num_groups
 };
 
+// `scan` may run on any number of threads, each with bounds of its own.
 struct Int8ScanKernel {
   int row_limit;          // of a row's codes; keys have up to 127
   size_t most_tile_rows;  // of a tile
@@ -54,7 +55,7 @@ struct Int8ScanKernel {
 };
 
 // By vpdpbusd where the machine has it and the level in use is not avx2; otherwise by pairs of
-// 16-bit sums, which larger codes of a row would overflow.
+// 16-bit sums, which larger codes of a row would overflow. Thread-safe.
 Int8ScanKernel SelectInt8ScanKernel();
 
 // Quantises the rows [T, W] of Q queries (offsets [Q + 1]), rounded to bf16 first if
