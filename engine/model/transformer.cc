@@ -1,5 +1,6 @@
 #include "engine/model/transformer.h"
 
+#include <algorithm>
 #include <array>
 
 #include "kernels/core/check.h"
@@ -7,7 +8,6 @@
 #include "kernels/ops/embed.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/rms_norm.h"
-#include "kernels/ops/rope.h"
 #include "kernels/ops/router_query.h"
 #include "kernels/ops/silu_mul.h"
 
@@ -21,6 +21,7 @@ Transformer::Transformer(const ModelConfig* config, const Weights* weights,
       weights_(weights),
       context_(context),
       compute_(compute),
+      rope_table_(config->head_dim, config->rope_theta),
       normed_(static_cast<size_t>(kMaxRows * config->hidden_size)),
       gate_(static_cast<size_t>(kMaxRows * config->ffn_size)),
       up_(gate_.size()),
@@ -34,7 +35,8 @@ int64_t Transformer::router_query_width() const {
 
 int64_t Transformer::scratch_bytes() const {
   return static_cast<int64_t>((normed_.size() + gate_.size() + up_.size() + router_heads_.size()) *
-                              sizeof(float));
+                              sizeof(float)) +
+         rope_table_.bytes();
 }
 
 absl::Status Transformer::Embed(absl::Span<const int32_t> token_ids,
@@ -48,6 +50,8 @@ absl::Status Transformer::Project(int64_t layer, HostView<const float, 2> hidden
   const LayerWeights& w = weights_->layers[static_cast<size_t>(layer)];
   const int64_t rows = hidden.shape[0];
   MSA_CHECK(rows <= kMaxRows, "a slice fits the scratch");
+  if (!positions.empty())
+    rope_table_.Extend(int64_t{*std::max_element(positions.begin(), positions.end())} + 1);
   MSA_RETURN_IF_ERROR(kernels::RmsNorm(context_, hidden, w.input_norm, c.rms_epsilon,
                                        {normed_.data(), {rows, c.hidden_size}}));
   const HostView<const float, 2> normed{normed_.data(), {rows, c.hidden_size}};
@@ -60,12 +64,12 @@ absl::Status Transformer::Project(int64_t layer, HostView<const float, 2> hidden
     MSA_RETURN_IF_ERROR(MatMul(normed, w.query, query));
     MSA_RETURN_IF_ERROR(NormHeads(query, rows, c.num_query_heads, w.query_norm));
     MSA_RETURN_IF_ERROR(kernels::Rope(context_, {query, {rows, c.num_query_heads, c.head_dim}},
-                                      positions, c.rope_theta));
+                                      positions, rope_table_));
   }
   if (out.key.data != nullptr) {
     MSA_RETURN_IF_ERROR(MatMul(normed, w.key, out.key.data));
     MSA_RETURN_IF_ERROR(NormHeads(out.key.data, rows, c.num_kv_heads, w.key_norm));
-    MSA_RETURN_IF_ERROR(kernels::Rope(context_, out.key, positions, c.rope_theta));
+    MSA_RETURN_IF_ERROR(kernels::Rope(context_, out.key, positions, rope_table_));
   }
   if (out.value.data != nullptr) MSA_RETURN_IF_ERROR(MatMul(normed, w.value, out.value.data));
   if (out.router_key.data != nullptr)

@@ -9,6 +9,7 @@
 #include "engine/model/weights.h"
 #include "kernels/core/op_context.h"
 #include "kernels/core/tensor_view.h"
+#include "kernels/ops/rope.h"
 
 namespace msa::engine {
 
@@ -24,7 +25,7 @@ struct Projections {
 
 // One model on one rank: the parts of a layer that do not depend on who attends to what. Attention
 // itself is the caller's: documents attend to themselves, prompts and answers to pages. Holds
-// scratch for at most `max_rows` rows, so one thread at a time; results per row do not depend on
+// scratch for at most kMaxRows rows and the angles of the longest text so far, so one thread at a time; results per row do not depend on
 // the other rows of a call. Formulas: Qwen3 with MSA's router projections.
 class Transformer {
  public:
@@ -67,6 +68,7 @@ class Transformer {
   const Weights* weights_;
   kernels::OpContext context_;
   kernels::ComputeDType compute_;
+  kernels::RopeTable rope_table_;    // of the positions seen so far
   std::vector<float> normed_;        // [kMaxRows, M]
   std::vector<float> gate_;          // [kMaxRows, F]
   std::vector<float> up_;            // [kMaxRows, F]

@@ -212,7 +212,8 @@ void Scheduler::TakeInbox() {
   woken_ = false;
   for (std::shared_ptr<Query>& query : submitted_) queries_.push_back(std::move(query));
   submitted_.clear();
-  encoder_.Push(std::exchange(encode_inbox_, {}));
+  if (!encode_inbox_.empty()) encoder_.Push(std::exchange(encode_inbox_, {}));
+  if (changes_.empty()) return;
   std::deque<absl::AnyInvocable<void()>> changes = std::exchange(changes_, {});
   lock.unlock();
   for (absl::AnyInvocable<void()>& change : changes) change();

@@ -164,29 +164,35 @@ absl::Status SequencePass::AttendPrompt(Query* query, const Slice& slice) {
 absl::Status SequencePass::Decode(const std::vector<Query*>& queries) {
   const ModelConfig& c = *config_;
   const absl::Time start = absl::Now();
-  std::vector<Query*> going;
+  std::vector<Query*>& going = batch_.queries;
+  going.clear();
   for (Query* query : queries) {
     if (query->status.ok()) going.push_back(query);
   }
   const auto rows = static_cast<int64_t>(going.size());
   if (rows == 0) return absl::OkStatus();
   MSA_CHECK(rows <= Transformer::kMaxRows, "a decode batch fits the scratch");
-  std::vector<int32_t> token_ids, positions, visible;
+  batch_.token_ids.clear();
+  batch_.positions.clear();
+  batch_.visible.clear();
   for (Query* query : going) {
-    token_ids.push_back(query->pending_token);
+    batch_.token_ids.push_back(query->pending_token);
     // Rows follow the prompt, whose first row has the position after the template head and k.
-    positions.push_back(
+    batch_.positions.push_back(
         static_cast<int32_t>(query->num_local_rows + prefix_->num_rows + c.doc_top_k));
-    visible.push_back(static_cast<int32_t>(query->num_local_rows + 1));
+    batch_.visible.push_back(static_cast<int32_t>(query->num_local_rows + 1));
   }
   const HostView<float, 2> hidden{hidden_rows_.data(), {rows, c.hidden_size}};
   const std::array<int64_t, 3> query_shape{rows, c.num_query_heads, c.head_dim};
   const std::array<int64_t, 3> kv_shape{rows, c.num_kv_heads, c.head_dim};
-  MSA_RETURN_IF_ERROR(transformer_->Embed(token_ids, hidden));
-  std::vector<std::vector<kernels::KvSpan>> shared(going.size()), local(going.size());
-  std::vector<kernels::AttendGroup> groups(going.size());
+  MSA_RETURN_IF_ERROR(transformer_->Embed(batch_.token_ids, hidden));
+  std::vector<std::vector<kernels::KvSpan>>& shared = batch_.shared_spans;
+  std::vector<std::vector<kernels::KvSpan>>& local = batch_.local_spans;
+  shared.resize(std::max(shared.size(), going.size()));
+  local.resize(std::max(local.size(), going.size()));
+  batch_.groups.resize(going.size());
   for (int64_t layer = 0; layer < c.num_layers; ++layer) {
-    MSA_RETURN_IF_ERROR(transformer_->Project(layer, {hidden.data, hidden.shape}, positions,
+    MSA_RETURN_IF_ERROR(transformer_->Project(layer, {hidden.data, hidden.shape}, batch_.positions,
                                               {.query = {query_rows_.data(), query_shape},
                                                .key = {key_rows_.data(), kv_shape},
                                                .value = {value_rows_.data(), kv_shape}}));
@@ -209,12 +215,13 @@ absl::Status SequencePass::Decode(const std::vector<Query*>& queries) {
       local[i].clear();
       own.AppendSpans(pool_->shape(), &local[i]);
       const auto row = static_cast<int64_t>(i);
-      groups[i] = {row, row + 1, shared[i], local[i], absl::MakeSpan(visible).subspan(i, 1)};
+      batch_.groups[i] = {row, row + 1, shared[i], local[i],
+                          absl::MakeSpan(batch_.visible).subspan(i, 1)};
     }
     MSA_RETURN_IF_ERROR(kernels::Attend(transformer_->context(),
                                         {.query = {query_rows_.data(), query_shape},
                                          .shape = pool_->shape(),
-                                         .groups = groups,
+                                         .groups = batch_.groups,
                                          .scale = c.attention_scale(),
                                          .output = {attention_rows_.data(), query_shape}}));
     MSA_RETURN_IF_ERROR(

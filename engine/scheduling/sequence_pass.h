@@ -11,6 +11,8 @@
 #include "engine/scheduling/query.h"
 #include "engine/scheduling/step_plan.h"
 #include "engine/scheduling/template_prefix.h"
+#include "kernels/ops/attend.h"
+#include "kernels/ops/kv_span.h"
 
 namespace msa::engine {
 
@@ -40,11 +42,23 @@ class SequencePass {
   absl::Status ChooseTokens(absl::Span<Query* const> queries,
                             kernels::HostView<const float, 2> hidden);
 
+  // What a decode batch lists of its sequences; kept, so that a step does not allocate it anew.
+  struct DecodeBatch {
+    std::vector<Query*> queries;
+    std::vector<int32_t> token_ids;
+    std::vector<int32_t> positions;
+    std::vector<int32_t> visible;
+    std::vector<std::vector<kernels::KvSpan>> shared_spans;  // at least one per query
+    std::vector<std::vector<kernels::KvSpan>> local_spans;   // likewise
+    std::vector<kernels::AttendGroup> groups;
+  };
+
   const ModelConfig* config_;
   const TemplatePrefix* prefix_;
   Transformer* transformer_;
   KvPagePool* pool_;
   ForwardProbe* probe_;
+  DecodeBatch batch_;
   // Scratch of one slice or decode batch, [kMaxRows, ...].
   std::vector<float> query_rows_;      // Hq * D
   std::vector<float> key_rows_;        // Hkv * D

@@ -55,8 +55,10 @@ void AttendRows(const AttendArgs& args, const RowRange& range, int64_t kv_head) 
   for (int64_t m = 0; m < num_rows; ++m) {
     tile.SetQuery(static_cast<size_t>(m), args.query.row(range.begin + m / heads) + offset(m));
   }
-  std::vector<size_t> counts(static_cast<size_t>(num_rows));
-  std::vector<int64_t> visible(static_cast<size_t>(num_rows));
+  static thread_local std::vector<size_t> counts;
+  static thread_local std::vector<int64_t> visible;
+  counts.resize(static_cast<size_t>(num_rows));
+  visible.resize(static_cast<size_t>(num_rows));
   for (const KvSpan& span : group.shared_spans) {
     std::fill(visible.begin(), visible.end(), span.num_rows);
     AddSpan(span, args.shape, kv_head, visible, counts, tile);
@@ -80,7 +82,9 @@ void Attend(ThreadPool& pool, const AttendArgs& args) {
   const int64_t num_kv_heads = args.shape.num_kv_heads;
   const int64_t rows_per_range =
       std::max<int64_t>(1, kRowsPerTile / (args.query.shape[1] / num_kv_heads));
-  std::vector<RowRange> ranges;
+  static thread_local std::vector<RowRange> range_buffer;
+  std::vector<RowRange>& ranges = range_buffer;  // this thread's, also in tasks on others
+  ranges.clear();
   for (const AttendGroup& group : args.groups) {
     for (int64_t begin = group.row_begin; begin < group.row_end; begin += rows_per_range) {
       ranges.push_back({&group, begin, std::min(begin + rows_per_range, group.row_end)});

@@ -29,7 +29,8 @@ void AttendRows(const CausalAttentionArgs& args, const RowRange& range, int64_t 
   for (int64_t m = 0; m < num_rows; ++m) {
     tile.SetQuery(static_cast<size_t>(m), args.query.row(range.begin + m / heads) + offset(m));
   }
-  std::vector<size_t> counts(static_cast<size_t>(num_rows));
+  static thread_local std::vector<size_t> counts;
+  counts.resize(static_cast<size_t>(num_rows));
   constexpr auto kBlock = static_cast<int64_t>(AttentionTile::kRowsPerBlock);
   for (int64_t first = range.doc_begin; first < range.end; first += kBlock) {
     const int64_t rows = std::min(kBlock, range.end - first);
@@ -56,7 +57,9 @@ void CausalAttention(ThreadPool& pool, const CausalAttentionArgs& args) {
   const int64_t num_kv_heads = args.key.shape[1];
   const int64_t rows_per_range =
       std::max<int64_t>(1, kRowsPerTile / (args.query.shape[1] / num_kv_heads));
-  std::vector<RowRange> ranges;
+  static thread_local std::vector<RowRange> range_buffer;
+  std::vector<RowRange>& ranges = range_buffer;  // this thread's, also in tasks on others
+  ranges.clear();
   for (size_t document = 0; document + 1 < args.doc_offsets.size(); ++document) {
     const int64_t begin = std::max(args.doc_offsets[document], args.row_begin);
     const int64_t end = std::min(args.doc_offsets[document + 1], args.row_end);

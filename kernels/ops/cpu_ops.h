@@ -10,6 +10,7 @@
 #include "kernels/ops/gather_memory.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/pool_memory.h"
+#include "kernels/ops/rope.h"
 #include "kernels/ops/router_query.h"
 #include "kernels/ops/sample.h"
 #include "kernels/ops/score_chunks.h"
@@ -28,7 +29,7 @@ void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args);
 void RmsNorm(ThreadPool& pool, HostView<const float, 2> input, HostView<const float, 1> weight,
              float epsilon, HostView<float, 2> output);
 void Rope(ThreadPool& pool, HostView<float, 3> heads, absl::Span<const int32_t> positions,
-          double theta);
+          const RopeTable& table);
 void RouterQuery(ThreadPool& pool, const RouterQueryArgs& args);
 absl::StatusOr<int32_t> SampleToken(const SampleArgs& args);
 void ScoreChunks(ThreadPool& pool, const ScoreChunksArgs& args);

@@ -1,31 +1,59 @@
 #include "kernels/ops/rope.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "kernels/core/check.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/ops/cpu_ops.h"
 #include "kernels/ops/op_arguments.h"
 
 namespace msa::kernels {
 
+RopeTable::RopeTable(int64_t head_dim, double theta)
+    : head_dim_(head_dim), frequencies_(static_cast<size_t>(std::max<int64_t>(0, head_dim / 2))) {
+  MSA_CHECK(head_dim >= 2 && head_dim % 2 == 0, "heads have an even number of values");
+  MSA_CHECK(theta > 0 && std::isfinite(theta), "theta is positive");
+  for (size_t i = 0; i < frequencies_.size(); ++i) {
+    frequencies_[i] =
+        std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+  }
+}
+
+void RopeTable::Extend(int64_t num_positions) {
+  int64_t position = this->num_positions();
+  if (num_positions <= position) return;
+  const int64_t wanted = std::max(num_positions, 2 * position);
+  angles_.resize(static_cast<size_t>(wanted * head_dim_));
+  for (; position < wanted; ++position) {
+    float* const cosines = angles_.data() + position * head_dim_;
+    float* const sines = cosines + head_dim_ / 2;
+    for (size_t i = 0; i < frequencies_.size(); ++i) {
+      const double angle = static_cast<double>(position) * frequencies_[i];
+      cosines[i] = static_cast<float>(std::cos(angle));
+      sines[i] = static_cast<float>(std::sin(angle));
+    }
+  }
+}
+
 absl::Status Rope(const OpContext& context, HostView<float, 3> heads,
-                  absl::Span<const int32_t> positions, double theta) {
+                  absl::Span<const int32_t> positions, const RopeTable& table) {
   constexpr char kOp[] = "Rope";
   MSA_RETURN_IF_ERROR(CheckCpuContext(kOp, context));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "heads", heads));
-  if (static_cast<int64_t>(positions.size()) != heads.shape[0] || heads.shape[2] < 2 ||
-      heads.shape[2] % 2 != 0) {
-    return ArgumentError(kOp,
-                         absl::StrCat(positions.size(), " positions and heads ", ShapeOf(heads),
-                                      ", which must be [T, H, D] with D even"));
+  if (static_cast<int64_t>(positions.size()) != heads.shape[0] ||
+      heads.shape[2] != table.head_dim()) {
+    return ArgumentError(kOp, absl::StrCat(positions.size(), " positions and heads ",
+                                           ShapeOf(heads), ", which must be [T, H, D] with D = ",
+                                           table.head_dim(), " of the table"));
   }
   for (const int32_t position : positions) {
-    if (position < 0)
-      return ArgumentError(kOp, absl::StrCat("position ", position, " is negative"));
+    if (position < 0 || position >= table.num_positions()) {
+      return ArgumentError(kOp, absl::StrCat("position ", position, " is not in [0, ",
+                                             table.num_positions(), ") of the table"));
+    }
   }
-  if (!(theta > 0) || !std::isfinite(theta))
-    return ArgumentError(kOp, absl::StrCat("theta is ", theta));
-  cpu::Rope(*context.pool, heads, positions, theta);
+  cpu::Rope(*context.pool, heads, positions, table);
   return absl::OkStatus();
 }
 

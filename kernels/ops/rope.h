@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
@@ -9,12 +10,36 @@
 
 namespace msa::kernels {
 
-// Rotary position embedding in place, rotate-half layout: with angle a(t, i) = positions[t] *
-// theta^(-2i/D),
+// Cosines and sines of a(p, i) = p * theta^(-2i/D) for positions p in [0, num_positions()) and i in
+// [0, D/2), computed in f64 and rounded once. Made once and read by every layer. Extending needs
+// the table for itself; reading is thread-safe.
+class RopeTable {
+ public:
+  // D = head_dim, even and at least 2; theta > 0 and finite.
+  RopeTable(int64_t head_dim, double theta);
+
+  int64_t head_dim() const { return head_dim_; }
+  int64_t num_positions() const { return static_cast<int64_t>(angles_.size()) / head_dim_; }
+  int64_t bytes() const { return static_cast<int64_t>(angles_.capacity() * sizeof(float)); }
+
+  // At least `num_positions` positions; grows by doubling, never shrinks.
+  void Extend(int64_t num_positions);
+
+  // [D]: the position's D/2 cosines, then its sines.
+  const float* row(int64_t position) const { return angles_.data() + position * head_dim_; }
+
+ private:
+  int64_t head_dim_;
+  std::vector<double> frequencies_;  // [D/2]
+  std::vector<float> angles_;        // [num_positions, D]
+};
+
+// Rotary position embedding in place, rotate-half layout: with angle a(t, i) of position
+// positions[t],
 //   x'[i]       = x[i] cos a - x[i + D/2] sin a
 //   x'[i + D/2] = x[i + D/2] cos a + x[i] sin a        for i in [0, D/2).
-// heads [T, H, D], D even; angles are computed in f64 and rounded once, positions in [0, 2^31).
+// heads [T, H, D]; `table` is of the same D and has the positions: INVALID_ARGUMENT otherwise.
 absl::Status Rope(const OpContext& context, HostView<float, 3> heads,
-                  absl::Span<const int32_t> positions, double theta);
+                  absl::Span<const int32_t> positions, const RopeTable& table);
 
 }  // namespace msa::kernels

@@ -1,7 +1,3 @@
-#include <cmath>
-#include <vector>
-
-#include "kernels/core/aligned_buffer.h"
 #include "kernels/ops/cpu_dispatch.h"
 #include "kernels/ops/cpu_ops.h"
 #include "kernels/ops/row_ranges.h"
@@ -49,28 +45,17 @@ HWY_AFTER_NAMESPACE();
 namespace msa::kernels::cpu {
 
 void Rope(ThreadPool& pool, HostView<float, 3> heads, absl::Span<const int32_t> positions,
-          double theta) {
+          const RopeTable& table) {
   const auto rotate = SelectTarget(&N_AVX2::RotateHead, &N_AVX3::RotateHead);
   const auto [num_rows, num_heads, head_dim] = heads.shape;
   const auto half = static_cast<size_t>(head_dim / 2);
-  std::vector<double> frequencies(half);
-  for (size_t i = 0; i < half; ++i) {
-    frequencies[i] = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
-  }
   const int64_t row_size = num_heads * head_dim;
   ParallelForRows(pool, num_rows, row_size, [&](int64_t begin, int64_t end) {
-    static thread_local AlignedBuffer angle_buffer;
-    float* const cosines = angle_buffer.Get<float>(2 * half);
-    float* const sines = cosines + half;
     for (int64_t t = begin; t < end; ++t) {
-      for (size_t i = 0; i < half; ++i) {
-        const double angle = positions[static_cast<size_t>(t)] * frequencies[i];
-        cosines[i] = static_cast<float>(std::cos(angle));
-        sines[i] = static_cast<float>(std::sin(angle));
-      }
+      const float* const cosines = table.row(positions[static_cast<size_t>(t)]);
       for (float* head = heads.data + t * row_size; head != heads.data + (t + 1) * row_size;
            head += 2 * half) {
-        rotate(head, cosines, sines, half);
+        rotate(head, cosines, cosines + half, half);
       }
     }
   });

@@ -1,5 +1,6 @@
 #include "kernels/ops/rope.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/kernels/ops/op_test_fixture.h"
@@ -13,8 +14,10 @@ class RopeTest : public OpTest {
                          int64_t num_heads, double theta) {
     const auto rows = static_cast<int64_t>(positions.size());
     const int64_t head_dim = static_cast<int64_t>(values.size()) / (rows * num_heads);
+    RopeTable table(head_dim, theta);
+    table.Extend(int64_t{*std::max_element(positions.begin(), positions.end())} + 1);
     const absl::Status status =
-        Rope(context(), {values.data(), {rows, num_heads, head_dim}}, positions, theta);
+        Rope(context(), {values.data(), {rows, num_heads, head_dim}}, positions, table);
     EXPECT_TRUE(status.ok()) << status;
     return values;
   }
@@ -31,7 +34,7 @@ TEST_P(RopeTest, RotatesTheHandWorkedCase) {
 
 TEST_P(RopeTest, EqualsTheNaiveTwinAlsoFarOut) {
   const int64_t num_heads = 3;
-  const std::vector<int32_t> positions = {0, 7, 131071, 2147483647};
+  const std::vector<int32_t> positions = {0, 7, 40959, 131071};
   for (const int64_t head_dim : {2, 6, 34, 64, 128}) {
     const auto values = Random(4 * num_heads * head_dim);
     std::vector<double> expected;
@@ -74,15 +77,34 @@ TEST_P(RopeTest, ARowAloneEqualsTheSameRowInABatchBitwise) {
 TEST_P(RopeTest, RefusesArgumentsThatDoNotFit) {
   std::vector<float> values(12);
   const std::vector<int32_t> positions = {0, 1};
-  ExpectInvalid(Rope(context(), {values.data(), {2, 2, 3}}, positions, 1e4), "D even");
-  ExpectInvalid(Rope(context(), {values.data(), {3, 1, 4}}, positions, 1e4),
-                "2 positions and heads [3, 1, 4]");
-  ExpectInvalid(Rope(context(), {values.data(), {2, 1, 6}}, std::vector<int32_t>{0, -1}, 1e4),
-                "position -1 is negative");
-  ExpectInvalid(Rope(context(), {values.data(), {2, 1, 6}}, positions, 0.0), "theta is 0");
-  EXPECT_TRUE(Rope(context(), {nullptr, {0, 1, 6}}, {}, 1e4).ok());
-  ExpectNoCudaPath(Rope({DeviceKind::kCuda, nullptr}, {values.data(), {2, 1, 6}}, positions, 1e4),
+  RopeTable table(6, 1e4);
+  table.Extend(2);
+  ExpectInvalid(Rope(context(), {values.data(), {2, 1, 4}}, positions, table), "D = 6 of the table");
+  ExpectInvalid(Rope(context(), {values.data(), {1, 2, 6}}, positions, table),
+                "2 positions and heads [1, 2, 6]");
+  ExpectInvalid(Rope(context(), {values.data(), {2, 1, 6}}, std::vector<int32_t>{0, -1}, table),
+                "position -1 is not in [0, 2)");
+  ExpectInvalid(Rope(context(), {values.data(), {2, 1, 6}}, std::vector<int32_t>{2, 0}, table),
+                "position 2 is not in [0, 2)");
+  EXPECT_TRUE(Rope(context(), {nullptr, {0, 1, 6}}, {}, table).ok());
+  ExpectNoCudaPath(Rope({DeviceKind::kCuda, nullptr}, {values.data(), {2, 1, 6}}, positions, table),
                    "Rope");
+}
+
+TEST(RopeTableTest, WhatItHeldStaysAsItGrows) {
+  RopeTable table(8, 1e4);
+  EXPECT_EQ(table.num_positions(), 0);
+  table.Extend(5);
+  const std::vector<float> before(table.row(0), table.row(4) + 8);
+  table.Extend(3);
+  EXPECT_EQ(table.num_positions(), 5);
+  table.Extend(6);
+  EXPECT_GE(table.num_positions(), 6);
+  EXPECT_GE(table.bytes(), table.num_positions() * 8 * 4);
+  EXPECT_TRUE(SameBits(table.row(0), before.data(), before.size()));
+  RopeTable at_once(8, 1e4);
+  at_once.Extend(table.num_positions());
+  EXPECT_TRUE(SameBits(table.row(0), at_once.row(0), 8 * static_cast<size_t>(table.num_positions())));
 }
 
 MSA_ON_EVERY_LEVEL(RopeTest);
