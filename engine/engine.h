@@ -90,7 +90,7 @@ struct EngineInfo {
   int num_shards = 0;
   int num_threads = 0;
   std::string device;           // "cpu"
-  std::string instruction_set;  // "avx2", "avx512", "avx512-bf16"
+  std::string instruction_set;  // "avx2", "avx512", "avx512-bf16", "amx"
   std::string compute_dtype;
   std::string bank_dtype;
   int64_t max_document_tokens = 0;

@@ -1,5 +1,9 @@
 #include "kernels/core/cpu_features.h"
 
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -11,7 +15,17 @@
 namespace msa::kernels {
 namespace {
 
-constexpr std::array<std::string_view, 3> kLevelNames = {"avx2", "avx512", "avx512-bf16"};
+constexpr std::array<std::string_view, 4> kLevelNames = {"avx2", "avx512", "avx512-bf16", "amx"};
+
+// Tiles and their bf16 products, which a process must ask the kernel for once; threads inherit it.
+bool MayUseTiles() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kBf16Products = 1u << 22, kTiles = 1u << 24;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & kBf16Products) == 0 || (d & kTiles) == 0) return false;
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, Linux 5.16
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
 
 // __builtin_cpu_supports also asks whether the operating system saves the registers.
 CpuLevel DetectHighestLevel() {
@@ -20,7 +34,8 @@ CpuLevel DetectHighestLevel() {
       !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512bw")) {
     return CpuLevel::kAvx2;
   }
-  return __builtin_cpu_supports("avx512bf16") ? CpuLevel::kAvx512Bf16 : CpuLevel::kAvx512;
+  if (!__builtin_cpu_supports("avx512bf16")) return CpuLevel::kAvx512;
+  return MayUseTiles() ? CpuLevel::kAmx : CpuLevel::kAvx512Bf16;
 }
 
 CpuLevel HighestLevel() {

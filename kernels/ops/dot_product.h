@@ -14,7 +14,7 @@
 // + 1) * S) by one fixed sequence of multiply-adds, K's tail is filled up with zeros, and the lanes
 // are added by one fixed tree at the end. The sequence depends on the formats and the CPU level
 // only, never on how many rows are multiplied together, so an element is bitwise the same in any
-// company.
+// company. On the amx level a bf16 product is one chain of tile steps instead (dot_amx-inl.h).
 namespace msa::kernels {
 
 // out[m, n] (+)= prepared_row(m) . stored_row(n)   for m < num_rows, n < num_stored.
@@ -43,13 +43,16 @@ struct DotKernel {
 };
 
 // The kernel for rows stored as f32 or bf16. kBF16 rounds the prepared rows to bf16; the products
-// are then computed by vdpbf16ps where both sides are bf16 and the level has it, and by f32
-// multiply-adds of the rounded values otherwise.
+// are then computed by tdpbf16ps or vdpbf16ps where both sides are bf16 and the level has it, and by
+// f32 multiply-adds of the rounded values otherwise.
 DotKernel SelectDotKernel(DType stored, ComputeDType compute);
 
+// Both sides bf16, on the avx512-bf16 and on the amx level.
 namespace avx512_bf16 {
-// Both sides bf16, on the avx512-bf16 level.
 DotKernel Bf16PairsKernel();
 }  // namespace avx512_bf16
+namespace amx {
+DotKernel Bf16TilesKernel();
+}  // namespace amx
 
 }  // namespace msa::kernels

@@ -34,8 +34,9 @@ namespace msa::kernels {
 
 DotKernel SelectDotKernel(DType stored, ComputeDType compute) {
   const bool round = compute == ComputeDType::kBF16;
-  if (stored == DType::kBF16 && round && ActiveCpuLevel() == CpuLevel::kAvx512Bf16) {
-    return avx512_bf16::Bf16PairsKernel();
+  if (stored == DType::kBF16 && round) {
+    if (ActiveCpuLevel() == CpuLevel::kAmx) return amx::Bf16TilesKernel();
+    if (ActiveCpuLevel() == CpuLevel::kAvx512Bf16) return avx512_bf16::Bf16PairsKernel();
   }
   return SelectTarget(&N_AVX2::SelectDotKernel, &N_AVX3::SelectDotKernel)(stored, round);
 }

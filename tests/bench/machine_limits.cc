@@ -63,6 +63,30 @@ __attribute__((target("avx512f,avx512bw,avx512bf16"))) double MultiplyBf16Pairs(
   return 2.0 * 32 * kChains * kSteps;
 }
 
+// Tiles of zeros, four sums.
+__attribute__((target("amx-tile,amx-bf16"))) double MultiplyTiles() {
+  struct alignas(64) {
+    uint8_t palette[16] = {1};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t num_rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } static const configuration;
+  _tile_loadconfig(&configuration);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+  return 2.0 * 16 * 16 * 32 * 4 * kSteps;
+}
+
+// bf16 products by the level's own instruction, where it has one.
+double (*Bf16Multiply(kernels::CpuLevel level))() {
+  if (level == kernels::CpuLevel::kAmx) return &MultiplyTiles;
+  return level == kernels::CpuLevel::kAvx512Bf16 ? &MultiplyBf16Pairs : nullptr;
+}
+
 double OperationsPerSecond(kernels::ThreadPool& pool, const Clock& clock, double (*multiply)()) {
   double best = 0;
   for (int round = 0; round < kRounds; ++round) {
@@ -125,9 +149,9 @@ MachineLimits MeasureLimits(kernels::ThreadPool& pool, const Clock& clock, size_
   const kernels::CpuLevel level = kernels::ActiveCpuLevel();
   limits.f32_operations_per_second = OperationsPerSecond(
       pool, clock, level == kernels::CpuLevel::kAvx2 ? &MultiplyAvx2 : &MultiplyAvx512);
-  limits.bf16_operations_per_second = level == kernels::CpuLevel::kAvx512Bf16
-                                          ? OperationsPerSecond(pool, clock, &MultiplyBf16Pairs)
-                                          : limits.f32_operations_per_second;
+  double (*const bf16)() = Bf16Multiply(level);
+  limits.bf16_operations_per_second =
+      bf16 == nullptr ? limits.f32_operations_per_second : OperationsPerSecond(pool, clock, bf16);
   return limits;
 }
 

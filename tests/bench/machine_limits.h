@@ -17,7 +17,7 @@ struct Clock {
 struct MachineLimits {
   double read_bytes_per_second = 0;       // a buffer far larger than the caches, read once per pass
   double f32_operations_per_second = 0;   // multiply-adds on registers, two operations each
-  double bf16_operations_per_second = 0;  // vdpbf16ps on registers; on lower levels the same as f32
+  double bf16_operations_per_second = 0;  // tdpbf16ps or vdpbf16ps on registers; below, as f32
 };
 MachineLimits MeasureLimits(kernels::ThreadPool& pool, const Clock& clock, size_t buffer_bytes);
 

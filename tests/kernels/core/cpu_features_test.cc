@@ -12,7 +12,7 @@ using testing::HasSubstr;
 
 TEST(CpuFeaturesTest, TheLevelInUseIsOneOfThisMachine) {
   const std::string fastest(InstructionSet());
-  EXPECT_THAT(fastest, testing::AnyOf("avx2", "avx512", "avx512-bf16"));
+  EXPECT_THAT(fastest, testing::AnyOf("avx2", "avx512", "avx512-bf16", "amx"));
   EXPECT_TRUE(LimitInstructionSet(fastest).ok());
   EXPECT_EQ(InstructionSet(), fastest);
 }

@@ -17,7 +17,7 @@ namespace msa::kernels {
 inline std::vector<std::string> LevelsOfThisMachine() {
   const std::string fastest(InstructionSet());
   std::vector<std::string> levels;
-  for (const char* level : {"avx2", "avx512", "avx512-bf16"}) {
+  for (const char* level : {"avx2", "avx512", "avx512-bf16", "amx"}) {
     if (LimitInstructionSet(level).ok()) levels.emplace_back(level);
   }
   (void)LimitInstructionSet(fastest);
