@@ -15,6 +15,7 @@
 #include "engine/model/checkpoint.h"
 #include "engine/model/fingerprint.h"
 #include "kernels/core/dtype.h"
+#include "kernels/core/large_array.h"
 #include "kernels/core/status_macros.h"
 
 namespace msa::engine {
@@ -28,12 +29,7 @@ using kernels::MatrixView;
 
 constexpr int kMaxLoadThreads = 32;
 constexpr int64_t kElementsPerTask = 1 << 20;
-constexpr size_t kAlignment = 64;  // of converted tensors
-
-struct FreeDeleter {
-  void operator()(void* memory) const { std::free(memory); }
-};
-using Buffer = std::unique_ptr<void, FreeDeleter>;
+constexpr size_t kAlignment = 64;  // of a tensor
 
 // Exact: every f16 is an f32.
 float F16ToF32(uint16_t bits) {
@@ -72,6 +68,12 @@ int64_t ConvertRange(const std::byte* from, DType to_dtype, void* to, int64_t be
 
 int64_t ConvertRange(const CheckpointTensor& tensor, DType to_dtype, void* to, int64_t begin,
                      int64_t end) {
+  if (tensor.dtype == to_dtype) {
+    const size_t first = static_cast<size_t>(begin) * SizeOf(to_dtype);
+    std::memcpy(static_cast<std::byte*>(to) + first, tensor.bytes.data() + first,
+                static_cast<size_t>(end - begin) * SizeOf(to_dtype));
+    return -1;
+  }
   switch (tensor.dtype) {
     case DType::kF32:
       return ConvertRange<DType::kF32>(tensor.bytes.data(), to_dtype, to, begin, end);
@@ -85,10 +87,22 @@ int64_t ConvertRange(const CheckpointTensor& tensor, DType to_dtype, void* to, i
 
 class LoadedWeights : public Weights {
  public:
-  LoadedWeights(std::unique_ptr<Checkpoint> checkpoint, ComputeDType compute)
-      : checkpoint_(std::move(checkpoint)), compute_(compute) {}
+  // `checkpoint` must live until Init has returned.
+  LoadedWeights(const Checkpoint* checkpoint, ComputeDType compute)
+      : checkpoint_(checkpoint), compute_(compute) {}
 
   absl::Status Init(const ModelConfig& config, kernels::ThreadPool& pool) {
+    size_t num_bytes = 0;
+    for (const ExpectedTensor& expected : ExpectedTensors(config)) {
+      MSA_ASSIGN_OR_RETURN(const CheckpointTensor tensor,
+                           checkpoint_->Find(expected.name, expected.shape));
+      num_bytes += Aligned(SizeAs(tensor, StoredDType(tensor)));
+    }
+    memory_ = kernels::AllocateLargeArray(num_bytes);
+    if (memory_ == nullptr) {
+      return absl::ResourceExhaustedError(
+          absl::StrFormat("no memory for the %d bytes of the model's weights", num_bytes));
+    }
     const int64_t hidden = config.hidden_size;
     MSA_ASSIGN_OR_RETURN(embedding,
                          Matrix("model.embed_tokens.weight", config.vocab_size, hidden, pool));
@@ -101,6 +115,7 @@ class LoadedWeights : public Weights {
     for (int64_t layer = 0; layer < config.num_layers; ++layer) {
       MSA_RETURN_IF_ERROR(InitLayer(config, layer, pool));
     }
+    checkpoint_ = nullptr;
     return absl::OkStatus();
   }
 
@@ -139,40 +154,43 @@ class LoadedWeights : public Weights {
                                     kernels::ThreadPool& pool) {
     const int64_t shape[] = {rows, columns};
     MSA_ASSIGN_OR_RETURN(const CheckpointTensor tensor, checkpoint_->Find(name, shape));
-    const bool stays_bf16 = compute_ == ComputeDType::kBF16 || tensor.dtype == DType::kBF16;
-    MatrixView view{nullptr, stays_bf16 ? DType::kBF16 : DType::kF32, rows, columns};
-    MSA_ASSIGN_OR_RETURN(view.data, Place(name, tensor, view.dtype, pool));
+    MatrixView view{nullptr, StoredDType(tensor), rows, columns};
+    MSA_ASSIGN_OR_RETURN(view.data, Place(name, tensor, pool));
     return view;
   }
 
   absl::StatusOr<HostView<const float, 1>> Vector(const std::string& name, int64_t size,
                                                   kernels::ThreadPool& pool) {
     MSA_ASSIGN_OR_RETURN(const CheckpointTensor tensor, checkpoint_->Find(name, {size}));
-    MSA_ASSIGN_OR_RETURN(const void* data, Place(name, tensor, DType::kF32, pool));
+    MSA_ASSIGN_OR_RETURN(const void* data, Place(name, tensor, pool));
     return HostView<const float, 1>{static_cast<const float*>(data), {size}};
   }
 
-  // The tensor's numbers as `dtype`: where the file has them, or converted into memory of our own.
-  absl::StatusOr<const void*> Place(const std::string& name, const CheckpointTensor& tensor,
-                                    DType dtype, kernels::ThreadPool& pool) {
-    const size_t num_elements = tensor.bytes.size() / SizeOf(tensor.dtype);
-    const size_t size = num_elements * SizeOf(dtype);
-    resident_bytes += static_cast<int64_t>(size);
-    const auto address = reinterpret_cast<uintptr_t>(tensor.bytes.data());
-    if (tensor.dtype == dtype && address % SizeOf(dtype) == 0) return tensor.bytes.data();
+  static size_t Aligned(size_t size) { return (size + kAlignment - 1) / kAlignment * kAlignment; }
+  static size_t SizeAs(const CheckpointTensor& tensor, DType dtype) {
+    return tensor.bytes.size() / SizeOf(tensor.dtype) * SizeOf(dtype);
+  }
+  // Norms are f32 always.
+  DType StoredDType(const CheckpointTensor& tensor) const {
+    if (tensor.shape.size() < 2) return DType::kF32;
+    return compute_ == ComputeDType::kBF16 || tensor.dtype == DType::kBF16 ? DType::kBF16
+                                                                           : DType::kF32;
+  }
 
-    Buffer buffer(
-        std::aligned_alloc(kAlignment, (size + kAlignment - 1) / kAlignment * kAlignment));
-    if (buffer == nullptr) {
-      return absl::ResourceExhaustedError(absl::StrFormat(
-          "no memory for the %d bytes of tensor \"%s\" as %s", size, name, NameOf(dtype)));
-    }
-    const auto end = static_cast<int64_t>(num_elements);
+  // A copy of the tensor's numbers in our memory, converted if need be.
+  absl::StatusOr<const void*> Place(const std::string& name, const CheckpointTensor& tensor,
+                                    kernels::ThreadPool& pool) {
+    const DType dtype = StoredDType(tensor);
+    const size_t size = SizeAs(tensor, dtype);
+    std::byte* const place = memory_.get() + used_;
+    used_ += Aligned(size);
+    resident_bytes += static_cast<int64_t>(size);
+    const auto end = static_cast<int64_t>(size / SizeOf(dtype));
     std::atomic<int64_t> overflow{end};  // the first element that overflows
     pool.ParallelFor((end + kElementsPerTask - 1) / kElementsPerTask, [&](int64_t task) {
       const int64_t begin = task * kElementsPerTask;
       const int64_t element =
-          ConvertRange(tensor, dtype, buffer.get(), begin, std::min(end, begin + kElementsPerTask));
+          ConvertRange(tensor, dtype, place, begin, std::min(end, begin + kElementsPerTask));
       int64_t first = overflow;
       while (element >= 0 && element < first && !overflow.compare_exchange_weak(first, element)) {
       }
@@ -183,13 +201,13 @@ class LoadedWeights : public Weights {
                           name, overflow.load(), NameOf(dtype)));
     }
     tensor.file->Release(tensor.bytes);
-    owned_.push_back(std::move(buffer));
-    return owned_.back().get();
+    return place;
   }
 
-  const std::unique_ptr<Checkpoint> checkpoint_;
+  const Checkpoint* checkpoint_;
   const ComputeDType compute_;
-  std::vector<Buffer> owned_;
+  kernels::LargeArray memory_;  // all tensors, one after the other
+  size_t used_ = 0;
 };
 
 }  // namespace
@@ -202,7 +220,7 @@ absl::StatusOr<std::unique_ptr<Weights>> Weights::Load(const std::string& model_
   kernels::ThreadPool pool(
       std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxLoadThreads));
   MSA_ASSIGN_OR_RETURN(std::string fingerprint, FingerprintModel(config, *checkpoint, pool));
-  auto weights = std::make_unique<LoadedWeights>(std::move(checkpoint), compute);
+  auto weights = std::make_unique<LoadedWeights>(checkpoint.get(), compute);
   weights->fingerprint = std::move(fingerprint);
   MSA_RETURN_IF_ERROR(weights->Init(config, pool));
   return weights;

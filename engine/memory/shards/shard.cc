@@ -1,7 +1,5 @@
 #include "engine/memory/shards/shard.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/memory/segments/segment_reader.h"
 #include "kernels/core/check.h"
+#include "kernels/core/large_array.h"
 #include "kernels/ops/quantized_keys.h"
 
 namespace msa::engine {
@@ -18,28 +17,15 @@ namespace {
 
 constexpr int64_t kSmallestExtentBytes = int64_t{256} << 10;
 constexpr int64_t kLargestExtentBytes = int64_t{64} << 20;
-constexpr size_t kKeyAlignment = 64;  // a cache line, and the widest vector register
-constexpr size_t kHugePageBytes = size_t{2} << 20;
-// With huge pages some of what an extent holds ready is resident: at most all of the open one, a
-// sixteenth of the shard.
-constexpr size_t kLeastBytesForHugePages = 8 * kHugePageBytes;
 
-struct FreeKeys {
-  void operator()(std::byte* keys) const { std::free(keys); }
-};
-using Keys = std::unique_ptr<std::byte[], FreeKeys>;
+using kernels::LargeArray;
 
-// Memory that is not touched before it is written, so that what an extent holds ready costs next to
-// nothing. On huge pages where it is large and the system gives them: a pass over it misses the TLB
-// less, and it is mapped in a few hundred steps instead of a hundred thousand.
-Keys AllocateKeys(size_t num_bytes) {
-  const bool wants_huge_pages = num_bytes >= kLeastBytesForHugePages;
-  const size_t alignment = wants_huge_pages ? kHugePageBytes : kKeyAlignment;
-  const size_t size = (num_bytes + alignment - 1) / alignment * alignment;
-  void* const keys = std::aligned_alloc(alignment, size);
+// What an extent holds ready is not touched before it is written, so that it costs next to nothing:
+// with huge pages at most all of the open one, a sixteenth of the shard.
+LargeArray AllocateKeys(size_t num_bytes) {
+  LargeArray keys = kernels::AllocateLargeArray(num_bytes);
   if (keys == nullptr) throw std::bad_alloc();
-  if (wants_huge_pages) madvise(keys, size, MADV_HUGEPAGE);  // advice: nothing is lost without
-  return Keys(static_cast<std::byte*>(keys));
+  return keys;
 }
 
 }  // namespace
@@ -49,8 +35,8 @@ struct Shard::Extent {
   size_t extent_index = 0;
   int64_t capacity = 0;  // chunks
   int64_t num_chunks = 0;
-  Keys keys;
-  Keys quantized_keys;  // [layer, groups of the capacity] of quantized_keys.h; or null
+  LargeArray keys;
+  LargeArray quantized_keys;  // [layer, groups of the capacity] of quantized_keys.h; or null
   std::vector<uint32_t> chunk_offsets = {0};
   std::vector<uint32_t> numbers;
   std::vector<uint64_t> from_revision;
