@@ -57,33 +57,32 @@ absl::Status Transformer::Project(int64_t layer, HostView<const float, 2> hidden
   const HostView<const float, 2> normed{normed_.data(), {rows, c.hidden_size}};
 
   // A router shared with attention routes with its queries, and its keys are pooled by the caller.
-  const bool shared_router_query = out.router_query.data != nullptr && !c.decouple_router;
+  const bool routes = out.router_query.data != nullptr;
   float* query = out.query.data;
-  if (query == nullptr && shared_router_query) query = router_heads_.data();
+  if (query == nullptr && routes && !c.decouple_router) query = router_heads_.data();
+  float* const router_heads = routes && c.decouple_router ? router_heads_.data() : nullptr;
+  MSA_RETURN_IF_ERROR(MatMulEach(normed, {{w.query, query},
+                                          {w.key, out.key.data},
+                                          {w.value, out.value.data},
+                                          {w.router_key, out.router_key.data},
+                                          {w.router_query, router_heads}}));
   if (query != nullptr) {
-    MSA_RETURN_IF_ERROR(MatMul(normed, w.query, query));
     MSA_RETURN_IF_ERROR(NormHeads(query, rows, c.num_query_heads, w.query_norm));
     MSA_RETURN_IF_ERROR(kernels::Rope(context_, {query, {rows, c.num_query_heads, c.head_dim}},
                                       positions, rope_table_));
   }
   if (out.key.data != nullptr) {
-    MSA_RETURN_IF_ERROR(MatMul(normed, w.key, out.key.data));
     MSA_RETURN_IF_ERROR(NormHeads(out.key.data, rows, c.num_kv_heads, w.key_norm));
     MSA_RETURN_IF_ERROR(kernels::Rope(context_, out.key, positions, rope_table_));
   }
-  if (out.value.data != nullptr) MSA_RETURN_IF_ERROR(MatMul(normed, w.value, out.value.data));
-  if (out.router_key.data != nullptr)
-    MSA_RETURN_IF_ERROR(MatMul(normed, w.router_key, out.router_key.data));
-  if (out.router_query.data != nullptr) {
-    if (!shared_router_query)
-      MSA_RETURN_IF_ERROR(MatMul(normed, w.router_query, router_heads_.data()));
-    MSA_RETURN_IF_ERROR(kernels::RouterQuery(
-        context_, {.heads = {shared_router_query ? query : router_heads_.data(),
-                             {rows, c.num_query_heads, c.head_dim}},
-                   .normalize = c.cosine,
-                   .sum_groups = c.head_reduce == kernels::HeadReduce::kMean,
-                   .num_kv_heads = c.num_kv_heads,
-                   .output = out.router_query}));
+  if (routes) {
+    MSA_RETURN_IF_ERROR(
+        kernels::RouterQuery(context_, {.heads = {router_heads != nullptr ? router_heads : query,
+                                                  {rows, c.num_query_heads, c.head_dim}},
+                                        .normalize = c.cosine,
+                                        .sum_groups = c.head_reduce == kernels::HeadReduce::kMean,
+                                        .num_kv_heads = c.num_kv_heads,
+                                        .output = out.router_query}));
   }
   return absl::OkStatus();
 }
@@ -98,8 +97,7 @@ absl::Status Transformer::Mix(int64_t layer, HostView<const float, 2> attention,
   MSA_RETURN_IF_ERROR(kernels::RmsNorm(context_, {hidden.data, hidden.shape}, w.post_attention_norm,
                                        c.rms_epsilon, {normed_.data(), {rows, c.hidden_size}}));
   const HostView<const float, 2> normed{normed_.data(), {rows, c.hidden_size}};
-  MSA_RETURN_IF_ERROR(MatMul(normed, w.gate, gate_.data()));
-  MSA_RETURN_IF_ERROR(MatMul(normed, w.up, up_.data()));
+  MSA_RETURN_IF_ERROR(MatMulEach(normed, {{w.gate, gate_.data()}, {w.up, up_.data()}}));
   const HostView<const float, 2> gate{gate_.data(), {rows, c.ffn_size}};
   MSA_RETURN_IF_ERROR(
       kernels::SiluMul(context_, gate, {up_.data(), gate.shape}, {gate_.data(), gate.shape}));
@@ -121,6 +119,17 @@ absl::Status Transformer::MatMul(HostView<const float, 2> input, const kernels::
                                     .output = {output, {input.shape[0], weight.rows}},
                                     .add_to_output = add,
                                     .compute = compute_});
+}
+
+absl::Status Transformer::MatMulEach(HostView<const float, 2> input,
+                                     std::initializer_list<Product> products) const {
+  std::array<kernels::MatMulProduct, 8> wanted;
+  size_t count = 0;
+  for (const Product& product : products) {
+    if (product.output == nullptr) continue;
+    wanted[count++] = {product.weight, {product.output, {input.shape[0], product.weight.rows}}};
+  }
+  return kernels::MatMulEach(context_, input, absl::MakeConstSpan(wanted.data(), count), compute_);
 }
 
 absl::Status Transformer::NormHeads(float* heads, int64_t num_rows, int64_t num_heads,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -61,6 +62,12 @@ class Transformer {
  private:
   absl::Status MatMul(kernels::HostView<const float, 2> input, const kernels::MatrixView& weight,
                       float* output, bool add = false) const;
+  struct Product {
+    const kernels::MatrixView& weight;
+    float* output;  // null: not wanted
+  };
+  absl::Status MatMulEach(kernels::HostView<const float, 2> input,
+                          std::initializer_list<Product> products) const;
   absl::Status NormHeads(float* heads, int64_t num_rows, int64_t num_heads,
                          kernels::HostView<const float, 1> weight) const;
 

@@ -36,8 +36,9 @@ struct LayerWeights {
 class Weights {
  public:
   // Opens and validates the checkpoint in `model_dir` (see checkpoint.h) against `config`, then reads all of it once for the
-  // fingerprint (see fingerprint.h, with its cost), copies it and converts what must be; the files are closed then. INVALID_ARGUMENT or NOT_FOUND name file,
-  // tensor, expected and found; NaN and infinity are refused. RESOURCE_EXHAUSTED when conversion finds no memory.
+  // fingerprint (see fingerprint.h, with its cost), copies it and converts what must be; the files are closed then.
+  // INVALID_ARGUMENT or NOT_FOUND name file, tensor, expected and found; NaN and infinity are refused. RESOURCE_EXHAUSTED
+  // when there is no memory for the copy.
   static absl::StatusOr<std::unique_ptr<Weights>> Load(const std::string& model_dir,
                                                        const ModelConfig& config,
                                                        kernels::ComputeDType compute);

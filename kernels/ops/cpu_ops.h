@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/types/span.h"
@@ -24,7 +25,10 @@ void Embed(ThreadPool& pool, const MatrixView& table, absl::Span<const int32_t> 
            HostView<float, 2> output);
 void GatherMemory(ThreadPool& pool, const GatherMemoryArgs& args);
 void StoreLocal(ThreadPool& pool, const StoreLocalArgs& args);
-void MatMul(ThreadPool& pool, const MatMulArgs& args);
+// At most kMostProducts, of weights in one dtype.
+inline constexpr size_t kMostProducts = 8;
+void MatMulEach(ThreadPool& pool, HostView<const float, 2> input,
+                absl::Span<const MatMulProduct> products, ComputeDType compute);
 void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args);
 void RmsNorm(ThreadPool& pool, HostView<const float, 2> input, HostView<const float, 1> weight,
              float epsilon, HostView<float, 2> output);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include "kernels/core/aligned_buffer.h"
@@ -32,40 +33,58 @@ int64_t ColumnsPerTask(int64_t num_rows, const MatrixView& weight, int num_threa
   return std::max({kColumnGroup, std::min(fits, shared), worth});
 }
 
+// Rows [first_row, first_row + num_rows) of one product's output, `num_columns` columns from
+// `first_column` on.
+DotBlock BlockOf(const MatMulProduct& product, const std::byte* prepared, int64_t first_row,
+                 int64_t num_rows, int64_t first_column, int64_t num_columns) {
+  const auto k = static_cast<size_t>(product.weight.columns);
+  DotBlock block;
+  block.prepared = prepared;
+  block.num_rows = static_cast<size_t>(num_rows);
+  block.stored_stride = k * SizeOf(product.weight.dtype);
+  block.stored = static_cast<const std::byte*>(product.weight.data) +
+                 static_cast<size_t>(first_column) * block.stored_stride;
+  block.num_stored = static_cast<size_t>(std::min(num_columns, product.weight.rows - first_column));
+  block.k = k;
+  block.out = product.output.row(first_row) + first_column;
+  block.out_stride = static_cast<size_t>(product.weight.rows);
+  block.add = product.add_to_output;
+  return block;
+}
+
 }  // namespace
 
-void MatMul(ThreadPool& pool, const MatMulArgs& args) {
+void MatMulEach(ThreadPool& pool, HostView<const float, 2> input,
+                absl::Span<const MatMulProduct> products, ComputeDType compute) {
   static thread_local AlignedBuffer prepared_buffer;
-  const DotKernel kernel = SelectDotKernel(args.weight.dtype, args.compute);
-  const auto k = static_cast<size_t>(args.weight.columns);
-  const size_t weight_stride = k * SizeOf(args.weight.dtype);
-  const int64_t num_columns = args.weight.rows;
-  for (int64_t first_row = 0; first_row < args.input.shape[0]; first_row += kRowsAtATime) {
-    const int64_t num_rows = std::min(kRowsAtATime, args.input.shape[0] - first_row);
+  const DotKernel kernel = SelectDotKernel(products[0].weight.dtype, compute);
+  const int64_t row_size = input.shape[1];
+  const auto k = static_cast<size_t>(row_size);
+  for (int64_t first_row = 0; first_row < input.shape[0]; first_row += kRowsAtATime) {
+    const int64_t num_rows = std::min(kRowsAtATime, input.shape[0] - first_row);
     auto* const prepared =
         prepared_buffer.Get<std::byte>(kernel.prepared_bytes(static_cast<size_t>(num_rows), k));
-    ParallelForRows(pool, num_rows, args.weight.columns, [&](int64_t begin, int64_t end) {
+    ParallelForRows(pool, num_rows, row_size, [&](int64_t begin, int64_t end) {
       for (int64_t m = begin; m < end; ++m) {
-        kernel.prepare_row(args.input.row(first_row + m), k, kernel.round_to_bf16,
+        kernel.prepare_row(input.row(first_row + m), k, kernel.round_to_bf16,
                            static_cast<size_t>(m), static_cast<size_t>(num_rows), prepared);
       }
     });
-    const int64_t columns_per_task = ColumnsPerTask(num_rows, args.weight, pool.num_threads());
-    pool.ParallelFor((num_columns + columns_per_task - 1) / columns_per_task, [&](int64_t task) {
-      const int64_t first_column = task * columns_per_task;
-      DotBlock block;
-      block.prepared = prepared;
-      block.num_rows = static_cast<size_t>(num_rows);
-      block.stored = static_cast<const std::byte*>(args.weight.data) +
-                     static_cast<size_t>(first_column) * weight_stride;
-      block.stored_stride = weight_stride;
-      block.num_stored =
-          static_cast<size_t>(std::min(columns_per_task, num_columns - first_column));
-      block.k = k;
-      block.out = args.output.row(first_row) + first_column;
-      block.out_stride = static_cast<size_t>(num_columns);
-      block.add = args.add_to_output;
-      kernel.multiply(block);
+    std::array<int64_t, kMostProducts> columns_per_task;
+    std::array<int64_t, kMostProducts> last_task;  // one behind it
+    int64_t num_tasks = 0;
+    for (size_t i = 0; i < products.size(); ++i) {
+      const MatrixView& weight = products[i].weight;
+      columns_per_task[i] = ColumnsPerTask(num_rows, weight, pool.num_threads());
+      num_tasks += (weight.rows + columns_per_task[i] - 1) / columns_per_task[i];
+      last_task[i] = num_tasks;
+    }
+    pool.ParallelFor(num_tasks, [&](int64_t task) {
+      size_t i = 0;
+      while (task >= last_task[i]) ++i;
+      const int64_t first_column = (task - (i == 0 ? 0 : last_task[i - 1])) * columns_per_task[i];
+      kernel.multiply(
+          BlockOf(products[i], prepared, first_row, num_rows, first_column, columns_per_task[i]));
     });
   }
 }

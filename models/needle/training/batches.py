@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from training import conversation, language, word_lists
-from training.haystack import NUMBER_LIMIT
+from training.haystack import draw_numbers
 from training.language import ATTRIBUTES, RELATIONS, Document
 from training.memory_bank import DocumentGroup, group_documents
+from training.mining import MinedBatches
 from training.phases import LEVELS, Phase
 from training.samples import Sample, Span, make_sample
 
@@ -101,18 +102,6 @@ def _collect_trained(draw: Callable[[], str], count: int) -> list[str]:
     return list(entities)
 
 
-def _draw_numbers(rng: random.Random, count: int, digits: int) -> list[int]:
-    """Distinct document numbers: half of them the longest allowed, the others of any length; longer
-    ones where those run out."""
-    numbers: dict[int, None] = {}
-    while len(numbers) < count:
-        length = digits if rng.random() < 0.5 else rng.randint(1, digits)
-        numbers[rng.randrange(min(NUMBER_LIMIT, 10 ** length))] = None
-        if len(numbers) >= 10 ** digits:
-            digits += 1
-    return list(numbers)
-
-
 def _draw_documents(rng: random.Random, phase: Phase, digits: int) -> list[Document]:
     count, kind = phase.documents, rng.random()
     if kind < phase.near_share + phase.narrow_share:
@@ -122,12 +111,14 @@ def _draw_documents(rng: random.Random, phase: Phase, digits: int) -> list[Docum
                                     rng.sample(RELATIONS, 1))
     else:
         facts = language.draw_facts(rng, _draw_entities(rng, max(8, count // 3)), count)
-    numbers = _draw_numbers(rng, count, digits)
+    numbers = draw_numbers(rng, count, digits)
     return [language.draw_document(rng, number, fact, phase.long_share)
             for number, fact in zip(numbers, facts)]
 
 
-def _draw_samples(rng: random.Random, phase: Phase, documents: list[Document]) -> list[Sample]:
+def _draw_samples(rng: random.Random, phase: Phase, documents: list[Document],
+                  mined: list[tuple[list[int], int]]) -> list[Sample]:
+    """`mined`: (chain, round) of samples that come first."""
     attributes: dict[str, list[int]] = {}
     for index, document in enumerate(documents):
         if document.fact.key in ATTRIBUTES:
@@ -141,7 +132,8 @@ def _draw_samples(rng: random.Random, phase: Phase, documents: list[Document]) -
         pool = chains if two_hops and chains else singles
         return pool[index % len(pool)]
 
-    wanted = [(sources(i, i % 3 == 0), 0) for i in range(phase.first_round)]
+    wanted = [*mined, *((sources(i, i % 3 == 0), 0)
+                        for i in range(max(0, phase.first_round - len(mined))))]
     for i in range(phase.second_round):
         chain = sources(i, True)
         wanted.append((chain, min(1, len(chain) - 1)))
@@ -200,13 +192,20 @@ def _pad_queries(samples: list[_EncodedSample], num_documents: int) -> QueryGrou
 
 
 def make_batch(rng: random.Random, tokenizer: Tokenizer, phase: Phase, digits: int,
-               chunk_tokens: int) -> Batch:
-    """`digits`: of the longest document number."""
-    documents = _draw_documents(rng, phase, digits)
+               chunk_tokens: int, mined: MinedBatches | None = None) -> Batch:
+    """`digits`: of the longest document number. `mined`: what the phase's mined batches are made
+    of."""
+    rounds: list[tuple[list[int], int]] = []
+    if mined and rng.random() < phase.mined_share:
+        documents, rounds = mined.draw(rng, phase.mined_rounds, phase.mined_near)
+    else:
+        documents = _draw_documents(rng, phase, digits)
     texts = [conversation.document_text(d.number, d.text) for d in documents]
     encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
     groups, order = group_documents([e.ids for e in encoded], chunk_tokens)
-    samples = _draw_samples(rng, phase, [documents[index] for index in order])
+    place = {index: at for at, index in enumerate(order)}
+    samples = _draw_samples(rng, phase, [documents[index] for index in order],
+                            [([place[index] for index in chain], at) for chain, at in rounds])
     ready = []
     for sample, e in zip(samples, tokenizer.encode_batch([s.text for s in samples],
                                                          add_special_tokens=False)):
@@ -222,8 +221,12 @@ def make_batch(rng: random.Random, tokenizer: Tokenizer, phase: Phase, digits: i
 class BatchSource(Dataset):
     """The batches of a phase, by step: the same phase, level and step give the same batch."""
 
-    def __init__(self, tokenizer_file: Path, phase: Phase, level: int, chunk_tokens: int):
+    def __init__(self, tokenizer_file: Path, phase: Phase, level: int, chunk_tokens: int,
+                 mined_file: Path | None = None):
+        """`mined_file`: of training.mining, for a phase with mined batches"""
         self._tokenizer_file = tokenizer_file
+        self._mined_file = mined_file
+        self._mined: MinedBatches | None = None     # read in the process that uses it
         self._phase = phase
         self._digits = LEVELS[level].number_digits
         self._chunk_tokens = chunk_tokens
@@ -232,5 +235,8 @@ class BatchSource(Dataset):
     def __getitem__(self, step: int) -> Batch:
         if self._tokenizer is None:
             self._tokenizer = Tokenizer.from_file(str(self._tokenizer_file))
+            if self._mined_file and self._phase.mined_share:
+                self._mined = MinedBatches(self._mined_file)
         rng = random.Random(f"{self._phase.name}/{self._phase.seed}/{step}")
-        return make_batch(rng, self._tokenizer, self._phase, self._digits, self._chunk_tokens)
+        return make_batch(rng, self._tokenizer, self._phase, self._digits, self._chunk_tokens,
+                          self._mined)

@@ -45,6 +45,18 @@ def _draw_entities(rng: random.Random, count: int, held_out: int) -> list[str]:
     return list(entities)
 
 
+def draw_numbers(rng: random.Random, count: int, digits: int) -> list[int]:
+    """Distinct document numbers: half of them the longest allowed, the others of any length; longer
+    ones where those run out."""
+    numbers: dict[int, None] = {}
+    while len(numbers) < count:
+        length = digits if rng.random() < 0.5 else rng.randint(1, digits)
+        numbers[rng.randrange(min(NUMBER_LIMIT, 10 ** length))] = None
+        if len(numbers) >= 10 ** digits:
+            digits += 1
+    return list(numbers)
+
+
 def make_documents(count: int, seed: int, first_number: int | None = None) -> list[Document]:
     """A bank of `count` documents; half of the entities (at most 3,000) are held-out names.
 

@@ -50,6 +50,22 @@ class _Greedy:
         return chosen if allowed is None else allowed[chosen]
 
 
+def prompt(tokenizer: Tokenizer, question: str, expansions: str) -> tuple[list[int], list[bool]]:
+    """Token ids of a round and which of them route: the question, in round 1 with the newline
+    behind it, later with the documents that were appended last."""
+    head = conversation.prompt_head(question)
+    text = head + conversation.TEMPLATE_TAIL + expansions
+    spans = [(0, len(head) if expansions else len(head) + 1)]
+    start = text.rfind(f"]{conversation.REFERENCE_END}[")
+    if start >= 0:
+        start += len(f"]{conversation.REFERENCE_END}")
+        spans.append((start, text.index(conversation.REFERENCE_END, start)))
+    encoded = tokenizer.encode(text, add_special_tokens=False)
+    routed = [any(first <= start and end <= last for first, last in spans)
+              for start, end in encoded.offsets]
+    return encoded.ids, routed
+
+
 class Reader:
     """A model with a bank of documents, asked one question at a time."""
 
@@ -84,7 +100,7 @@ class Reader:
         outcome, expansions = Outcome([]), ""
         while len(outcome.rounds) < max_rounds:
             sequence = Sequence(self._model, self.bank, self._prefix)
-            logits = sequence.prefill(*self._prompt(question, expansions))
+            logits = sequence.prefill(*prompt(self._tokenizer, question, expansions))
             this = Round(sequence.selections)
             outcome.rounds.append(this)
             logits = self._write_round(sequence, logits, this, constrained, max_tokens)
@@ -101,21 +117,6 @@ class Reader:
 
     def _ids(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
-
-    def _prompt(self, question: str, expansions: str) -> tuple[list[int], list[bool]]:
-        """Token ids of a round and which of them route: the question, in round 1 with the newline
-        behind it, later with the documents that were appended last."""
-        head = conversation.prompt_head(question)
-        text = head + conversation.TEMPLATE_TAIL + expansions
-        spans = [(0, len(head) if expansions else len(head) + 1)]
-        start = text.rfind(f"]{conversation.REFERENCE_END}[")
-        if start >= 0:
-            start += len(f"]{conversation.REFERENCE_END}")
-            spans.append((start, text.index(conversation.REFERENCE_END, start)))
-        encoded = self._tokenizer.encode(text, add_special_tokens=False)
-        routed = [any(first <= start and end <= last for first, last in spans)
-                  for start, end in encoded.offsets]
-        return encoded.ids, routed
 
     def _write_round(self, sequence: Sequence, logits: Tensor, this: Round, constrained: bool,
                      max_tokens: int) -> Tensor:

@@ -41,6 +41,9 @@ class Phase:
     long_share: float = LONG_SHARE
     narrow_share: float = 0.0       # of batches about three keys only, as the best of a large bank
     near_share: float = 0.0         # narrow, and entities differ in one word or syllable only
+    mined_share: float = 0.0        # of batches made of training.mining's near misses, not drawn
+    mined_rounds: int = 32          # samples of such a batch that have their near misses in it
+    mined_near: int = 12            # near misses of each
     copy_question: bool = True      # the answer block's question is a copying exercise
     level: int = LAST_LEVEL         # where to start in LEVELS
     next_level_at: float = 0.85     # share of right digits that leads to the next level
@@ -117,10 +120,10 @@ def _recorded_phases() -> tuple[Phase, ...]:
 
 RECORDED_PHASES = _recorded_phases()
 
-# From the bundled checkpoint on: as many near misses in a batch as a large bank has.
+# From the bundled checkpoint on: what routing brings along in a large bank, from training.mining.
 CONTINUE = Phase(
-    "continue", seed=31, steps=4000, rate=0.3, end_rate=0.01, gain_rate=0.006, documents=768,
-    first_round=256, second_round=96, answer_round=48, near_share=0.6, narrow_share=0.25,
-    point_weight=0.8, point_heads=ALL_HEADS)
+    "continue", seed=31, steps=500, rate=0.4, end_rate=0.01, gain_rate=0.006, documents=384,
+    first_round=96, second_round=24, answer_round=12, near_share=0.6, narrow_share=0.25,
+    mined_share=0.75, point_weight=0.8)
 
 PHASES = {phase.name: phase for phase in (*RECORDED_PHASES, CONTINUE)}

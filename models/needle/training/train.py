@@ -176,7 +176,7 @@ class Trainer:
     def _batches(self, phase: Phase) -> DataLoader:
         """The batches from the next step on, at the present level, made ahead by workers."""
         source = BatchSource(self._tokenizer_file, phase, self._level,
-                             self._model.config.chunk_tokens)
+                             self._model.config.chunk_tokens, self._arguments.mined)
         return DataLoader(source, batch_size=None, collate_fn=lambda batch: batch,
                           sampler=range(self._step + 1, phase.steps + 1),
                           num_workers=self._arguments.workers)
@@ -213,6 +213,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
                         help="a setting of all phases, see training/phases.py")
     parser.add_argument("--from", dest="source", type=Path,
                         help="a checkpoint in Hugging Face form to start from")
+    parser.add_argument("--mined", type=Path,
+                        help="near misses of training.mining, for phases with a mined_share")
     parser.add_argument("--tokenizer", type=Path, default=CHECKPOINT,
                         help="folder of tokenizer.json; default: the bundled checkpoint")
     parser.add_argument("--minutes", type=float,

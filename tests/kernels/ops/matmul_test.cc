@@ -65,6 +65,36 @@ TEST_P(MatMulTest, EqualsTheNaiveTwinOverOddSizes) {
   }
 }
 
+TEST_P(MatMulTest, EachOfSeveralProductsEqualsTheProductAlone) {
+  for (const int64_t m : {1, 7, 300}) {
+    const int64_t k = 70;
+    const std::vector<float> input = Random(m * k);
+    std::vector<Stored> weights;
+    std::vector<std::vector<float>> outputs, expected;
+    std::vector<MatMulProduct> products;
+    // More than are taken at a time, both dtypes, one without rows, one that adds.
+    for (int64_t i = 0; i < 11; ++i) {
+      const int64_t n = i == 4 ? 0 : 5 + 37 * i;
+      weights.emplace_back(i % 5 == 3 ? DType::kF32 : DType::kBF16, Random(n * k));
+      expected.push_back(
+          Multiply(one_thread(), input, weights.back(), {m, n, k}, ComputeDType::kBF16));
+      outputs.emplace_back(expected.back().size(), i == 6 ? 1.0f : 0.0f);
+    }
+    for (size_t i = 0; i < weights.size(); ++i) {
+      const int64_t n = static_cast<int64_t>(outputs[i].size()) / m;
+      products.push_back(
+          {{weights[i].data(), weights[i].dtype, n, k}, {outputs[i].data(), {m, n}}, i == 6});
+    }
+    ASSERT_TRUE(MatMulEach(context(), {input.data(), {m, k}}, products, ComputeDType::kBF16).ok());
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (i == 6) {
+        for (float& value : expected[i]) value += 1.0f;
+      }
+      EXPECT_TRUE(SameBits(outputs[i], expected[i])) << "product " << i << " of " << m << " rows";
+    }
+  }
+}
+
 // Rows that do not fit the first-level cache are multiplied in two parts and more. Small whole
 // numbers have exact sums in f32 in any order, so that nothing may be left out or taken twice.
 TEST_P(MatMulTest, LongRowsOfWholeNumbersEqualTheNaiveTwinExactly) {
