@@ -12,6 +12,7 @@ import json
 import random
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from training.interleave import prompt
 from training.language import ATTRIBUTES, RELATIONS, Document
 from training.model import NeedleModel
 
+CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoint"
 NUMBER_DIGITS = 7
 
 
@@ -106,8 +108,8 @@ def _best_first(sequence: Sequence, left_out: list[int]) -> list[int]:
 
 
 def mine(checkpoint: Path, documents: int, questions: int, seed: int, device: torch.device,
-         use_bf16: bool):
-    """Yields the NearMisses of every round of the questions."""
+         use_bf16: bool) -> Iterator[NearMisses]:
+    """Every round of the questions, one after the other."""
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
     model = NeedleModel.load(checkpoint).to(device).eval()
     pool = draw_pool(documents, seed)
@@ -134,8 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--checkpoint", type=Path,
-                        default=Path(__file__).resolve().parent.parent / "checkpoint")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--questions", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=41)
