@@ -2,7 +2,7 @@
 
     python -m training.train --run FOLDER                       all recorded phases, from nothing
     python -m training.train --run FOLDER --resume              goes on with that run
-    python -m training.train --run FOLDER --from checkpoint --phases continue --minutes 20
+    python -m training.train --run FOLDER --from checkpoint --phases continue --mined FILE
     python -m training.train --run FOLDER --phases route,cite --set documents=64 --set steps=20
 
 FOLDER gets state.pt (replaced atomically every --save-every steps and at the end of a phase) and
@@ -239,10 +239,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     if parsed.resume and (parsed.source or parsed.set):
         parser.error("--from and --set belong to the start of a run, not to --resume")
     try:
-        for name in parsed.phases:
-            PHASES[name].with_settings(parsed.set)
+        phases = [PHASES[name].with_settings(parsed.set) for name in parsed.phases]
     except ValueError as error:
         parser.error(str(error))
+    if not parsed.mined and not parsed.resume and any(phase.mined_share for phase in phases):
+        parser.error("a phase with mined batches needs --mined, a file of training.mining")
     return parsed
 
 

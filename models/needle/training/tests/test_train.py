@@ -81,7 +81,8 @@ class TrainTest(unittest.TestCase):
 
     def test_run_from_the_bundled_checkpoint_exports_a_checkpoint_of_the_same_form(self):
         log = self.train("run", "--from", str(train.CHECKPOINT), "--phases", "continue", *SMALL,
-                         "--set", "steps=1", "--set", "rate=0.0", "--set", "end_rate=0.0")
+                         "--set", "steps=1", "--set", "rate=0.0", "--set", "end_rate=0.0",
+                         "--set", "mined_share=0.0")
         self.assertGreater(log[0]["digits"], 0.9)      # it is a trained model
         out = self.folder / "out"
         with mock.patch("sys.argv", ["export", str(self.folder / "run"), str(out)]):
@@ -93,6 +94,9 @@ class TrainTest(unittest.TestCase):
         exported, bundled = NeedleModel.load(out), NeedleModel.load(train.CHECKPOINT)
         for name, weight in bundled.state_dict().items():
             self.assertTrue(torch.equal(weight, exported.state_dict()[name]))
+
+    def test_phase_with_mined_batches_needs_a_file_of_them(self):
+        self.assertIn("needs --mined", self.fails("run", "--phases", "continue", *SMALL))
 
     def test_time_limit_ends_a_phase(self):
         log = self.train("run", "--phases", "route", *SMALL, "--minutes", "0.000001")
