@@ -1,5 +1,7 @@
 #include "kernels/ops/silu_mul_cuda.h"
 
+#include "kernels/core/cuda_launch.cuh"
+
 namespace msa::kernels::cuda {
 namespace {
 
@@ -21,9 +23,8 @@ cudaError_t SiluMul(const float* gate, const float* up, int64_t count, float* ou
   constexpr int64_t kThreads = 256;
   constexpr int64_t kMostBlocks = 4096;
   const int64_t blocks = (count + kThreads - 1) / kThreads;
-  SiluMulKernel<<<static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks), kThreads>>>(
-      gate, up, count, output);
-  return cudaGetLastError();
+  return Launch(nullptr, static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks),
+                kThreads, 0, SiluMulKernel, gate, up, count, output);
 }
 
 }  // namespace msa::kernels::cuda
