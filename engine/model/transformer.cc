@@ -21,7 +21,7 @@ Transformer::Transformer(const ModelConfig* config, const Weights* weights,
       weights_(weights),
       context_(context),
       compute_(compute),
-      rope_table_(config->head_dim, config->rope_theta),
+      rope_table_(config->head_dim, config->rope_theta, config->max_positions),
       normed_(static_cast<size_t>(kMaxRows * config->hidden_size)),
       gate_(static_cast<size_t>(kMaxRows * config->ffn_size)),
       up_(gate_.size()),
@@ -127,6 +127,7 @@ absl::Status Transformer::MatMulEach(HostView<const float, 2> input,
   size_t count = 0;
   for (const Product& product : products) {
     if (product.output == nullptr) continue;
+    MSA_CHECK(count < wanted.size(), "no input has more products");
     wanted[count++] = {product.weight, {product.output, {input.shape[0], product.weight.rows}}};
   }
   return kernels::MatMulEach(context_, input, absl::MakeConstSpan(wanted.data(), count), compute_);

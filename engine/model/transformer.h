@@ -26,8 +26,8 @@ struct Projections {
 
 // One model on one rank: the parts of a layer that do not depend on who attends to what. Attention
 // itself is the caller's: documents attend to themselves, prompts and answers to pages. Holds
-// scratch for at most kMaxRows rows and the angles of the longest text so far, so one thread at a time; results per row do not depend on
-// the other rows of a call. Formulas: Qwen3 with MSA's router projections.
+// scratch for at most kMaxRows rows and the angles of the longest text so far, so one thread at a
+// time; results per row do not depend on the other rows of a call. Formulas: Qwen3 with MSA's router projections.
 class Transformer {
  public:
   static constexpr int64_t kMaxRows = 256;  // of one call

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <thread>
 #include <type_traits>
@@ -14,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model/fingerprint.h"
+#include "kernels/core/check.h"
 #include "kernels/core/dtype.h"
 #include "kernels/core/large_array.h"
 #include "kernels/core/status_macros.h"
@@ -92,16 +92,15 @@ class LoadedWeights : public Weights {
       : checkpoint_(checkpoint), compute_(compute) {}
 
   absl::Status Init(const ModelConfig& config, kernels::ThreadPool& pool) {
-    size_t num_bytes = 0;
     for (const ExpectedTensor& expected : ExpectedTensors(config)) {
       MSA_ASSIGN_OR_RETURN(const CheckpointTensor tensor,
                            checkpoint_->Find(expected.name, expected.shape));
-      num_bytes += Aligned(SizeAs(tensor, StoredDType(tensor)));
+      num_bytes_ += Aligned(SizeAs(tensor, StoredDType(tensor)));
     }
-    memory_ = kernels::AllocateLargeArray(num_bytes);
+    memory_ = kernels::AllocateLargeArray(num_bytes_);
     if (memory_ == nullptr) {
       return absl::ResourceExhaustedError(
-          absl::StrFormat("no memory for the %d bytes of the model's weights", num_bytes));
+          absl::StrFormat("no memory for the %d bytes of the model's weights", num_bytes_));
     }
     const int64_t hidden = config.hidden_size;
     MSA_ASSIGN_OR_RETURN(embedding,
@@ -115,6 +114,7 @@ class LoadedWeights : public Weights {
     for (int64_t layer = 0; layer < config.num_layers; ++layer) {
       MSA_RETURN_IF_ERROR(InitLayer(config, layer, pool));
     }
+    MSA_CHECK(used_ == num_bytes_, "every expected tensor has its place");
     checkpoint_ = nullptr;
     return absl::OkStatus();
   }
@@ -184,6 +184,7 @@ class LoadedWeights : public Weights {
     const size_t size = SizeAs(tensor, dtype);
     std::byte* const place = memory_.get() + used_;
     used_ += Aligned(size);
+    MSA_CHECK(used_ <= num_bytes_, "every tensor is an expected one");
     resident_bytes += static_cast<int64_t>(size);
     const auto end = static_cast<int64_t>(size / SizeOf(dtype));
     std::atomic<int64_t> overflow{end};  // the first element that overflows
@@ -207,6 +208,7 @@ class LoadedWeights : public Weights {
   const Checkpoint* checkpoint_;
   const ComputeDType compute_;
   kernels::LargeArray memory_;  // all tensors, one after the other
+  size_t num_bytes_ = 0;
   size_t used_ = 0;
 };
 

@@ -42,7 +42,8 @@ class SequencePass {
   absl::Status ChooseTokens(absl::Span<Query* const> queries,
                             kernels::HostView<const float, 2> hidden);
 
-  // What a decode batch lists of its sequences; kept, so that a step does not allocate it anew.
+  // What a decode batch lists of its sequences, of use within Decode only; kept, so that a step does
+  // not allocate it anew.
   struct DecodeBatch {
     std::vector<Query*> queries;
     std::vector<int32_t> token_ids;

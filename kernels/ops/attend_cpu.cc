@@ -83,7 +83,7 @@ void Attend(ThreadPool& pool, const AttendArgs& args) {
   const int64_t rows_per_range =
       std::max<int64_t>(1, kRowsPerTile / (args.query.shape[1] / num_kv_heads));
   static thread_local std::vector<RowRange> range_buffer;
-  std::vector<RowRange>& ranges = range_buffer;  // this thread's, also in tasks on others
+  std::vector<RowRange>& ranges = range_buffer;  // tasks on other threads would see their own
   ranges.clear();
   for (const AttendGroup& group : args.groups) {
     for (int64_t begin = group.row_begin; begin < group.row_end; begin += rows_per_range) {

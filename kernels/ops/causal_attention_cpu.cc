@@ -58,7 +58,7 @@ void CausalAttention(ThreadPool& pool, const CausalAttentionArgs& args) {
   const int64_t rows_per_range =
       std::max<int64_t>(1, kRowsPerTile / (args.query.shape[1] / num_kv_heads));
   static thread_local std::vector<RowRange> range_buffer;
-  std::vector<RowRange>& ranges = range_buffer;  // this thread's, also in tasks on others
+  std::vector<RowRange>& ranges = range_buffer;  // tasks on other threads would see their own
   ranges.clear();
   for (size_t document = 0; document + 1 < args.doc_offsets.size(); ++document) {
     const int64_t begin = std::max(args.doc_offsets[document], args.row_begin);

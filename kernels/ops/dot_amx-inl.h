@@ -24,7 +24,7 @@
 template <class Tiles>
 class AmxProducts {
  public:
-  static DotKernel Kernel() { return {&PreparedBytes, &PrepareRow, &Multiply, true}; }
+  static DotKernel Kernel() { return {&PreparedBytes, &PrepareRow, &Multiply, true, 2 * kRows}; }
 
  private:
   static constexpr size_t kRows = 16;

@@ -40,11 +40,13 @@ struct DotKernel {
   void (*multiply)(const DotBlock& block);
   // Whether rows are rounded to bf16 when they are prepared.
   bool round_to_bf16;
+  // Stored rows are multiplied so many at a time; a multiple of that wastes nothing.
+  size_t stored_group;
 };
 
 // The kernel for rows stored as f32 or bf16. kBF16 rounds the prepared rows to bf16; the products
-// are then computed by tdpbf16ps or vdpbf16ps where both sides are bf16 and the level has it, and by
-// f32 multiply-adds of the rounded values otherwise.
+// are then computed by tdpbf16ps or vdpbf16ps where both sides are bf16 and the level has it, and
+// by f32 multiply-adds of the rounded values otherwise.
 DotKernel SelectDotKernel(DType stored, ComputeDType compute);
 
 // Both sides bf16, on the avx512-bf16 and on the amx level.
@@ -53,6 +55,12 @@ DotKernel Bf16PairsKernel();
 }  // namespace avx512_bf16
 namespace amx {
 DotKernel Bf16TilesKernel();
+
+// What surrounds the tiles (see PreparePairs and WriteProducts of dot_amx-inl.h), by the
+// instructions of the avx512-bf16 level.
+void PreparePairs(const float* row, size_t count, uint32_t* pairs);
+void WriteProducts(const float* sums, size_t num_rows, size_t num_stored, const DotBlock& block,
+                   float* out);
 }  // namespace amx
 
 }  // namespace msa::kernels

@@ -465,5 +465,5 @@ void Multiply(const DotBlock& block) {
 
 template <class Format>
 DotKernel KernelOf(bool round_to_bf16) {
-  return {&PreparedBytes<Format>, &PrepareRow<Format>, &Multiply<Format>, round_to_bf16};
+  return {&PreparedBytes<Format>, &PrepareRow<Format>, &Multiply<Format>, round_to_bf16, 8};
 }

@@ -18,19 +18,16 @@ constexpr int64_t kRowsAtATime = 256;
 constexpr int64_t kWeightBytesPerTask = 256 * 1024;
 // A task that multiplies less than this is not worth handing to another thread.
 constexpr int64_t kProductsPerTask = 128 * 1024;
-constexpr int64_t kColumnGroup = 8;
 
-int64_t RoundUpToGroup(int64_t columns) {
-  return (columns + kColumnGroup - 1) / kColumnGroup * kColumnGroup;
-}
-
-// Output columns per task: fits the cache, gives every thread several tasks, and is not too small.
-int64_t ColumnsPerTask(int64_t num_rows, const MatrixView& weight, int num_threads) {
+// Output columns per task, a multiple of `group`: fits the cache, gives every thread several tasks,
+// and is not too small.
+int64_t ColumnsPerTask(int64_t num_rows, const MatrixView& weight, int num_threads, int64_t group) {
+  const auto rounded_up = [&](int64_t columns) { return (columns + group - 1) / group * group; };
   const int64_t row_bytes = weight.columns * static_cast<int64_t>(SizeOf(weight.dtype));
-  const int64_t fits = kWeightBytesPerTask / row_bytes / kColumnGroup * kColumnGroup;
-  const int64_t shared = RoundUpToGroup(weight.rows / (4 * num_threads));
-  const int64_t worth = RoundUpToGroup(kProductsPerTask / (num_rows * weight.columns));
-  return std::max({kColumnGroup, std::min(fits, shared), worth});
+  const int64_t fits = kWeightBytesPerTask / row_bytes / group * group;
+  const int64_t shared = rounded_up(weight.rows / (4 * num_threads));
+  const int64_t worth = rounded_up(kProductsPerTask / (num_rows * weight.columns));
+  return std::max({group, std::min(fits, shared), worth});
 }
 
 // Rows [first_row, first_row + num_rows) of one product's output, `num_columns` columns from
@@ -71,18 +68,19 @@ void MatMulEach(ThreadPool& pool, HostView<const float, 2> input,
       }
     });
     std::array<int64_t, kMostProducts> columns_per_task;
-    std::array<int64_t, kMostProducts> last_task;  // one behind it
+    std::array<int64_t, kMostProducts> tasks_end;
     int64_t num_tasks = 0;
     for (size_t i = 0; i < products.size(); ++i) {
       const MatrixView& weight = products[i].weight;
-      columns_per_task[i] = ColumnsPerTask(num_rows, weight, pool.num_threads());
+      columns_per_task[i] = ColumnsPerTask(num_rows, weight, pool.num_threads(),
+                                           static_cast<int64_t>(kernel.stored_group));
       num_tasks += (weight.rows + columns_per_task[i] - 1) / columns_per_task[i];
-      last_task[i] = num_tasks;
+      tasks_end[i] = num_tasks;
     }
     pool.ParallelFor(num_tasks, [&](int64_t task) {
       size_t i = 0;
-      while (task >= last_task[i]) ++i;
-      const int64_t first_column = (task - (i == 0 ? 0 : last_task[i - 1])) * columns_per_task[i];
+      while (task >= tasks_end[i]) ++i;
+      const int64_t first_column = (task - (i == 0 ? 0 : tasks_end[i - 1])) * columns_per_task[i];
       kernel.multiply(
           BlockOf(products[i], prepared, first_row, num_rows, first_column, columns_per_task[i]));
     });

@@ -10,8 +10,10 @@
 
 namespace msa::kernels {
 
-RopeTable::RopeTable(int64_t head_dim, double theta)
-    : head_dim_(head_dim), frequencies_(static_cast<size_t>(std::max<int64_t>(0, head_dim / 2))) {
+RopeTable::RopeTable(int64_t head_dim, double theta, int64_t max_positions)
+    : head_dim_(head_dim),
+      max_positions_(max_positions),
+      frequencies_(static_cast<size_t>(std::max<int64_t>(0, head_dim / 2))) {
   MSA_CHECK(head_dim >= 2 && head_dim % 2 == 0, "heads have an even number of values");
   MSA_CHECK(theta > 0 && std::isfinite(theta), "theta is positive");
   for (size_t i = 0; i < frequencies_.size(); ++i) {
@@ -23,7 +25,7 @@ RopeTable::RopeTable(int64_t head_dim, double theta)
 void RopeTable::Extend(int64_t num_positions) {
   int64_t position = this->num_positions();
   if (num_positions <= position) return;
-  const int64_t wanted = std::max(num_positions, 2 * position);
+  const int64_t wanted = std::max(num_positions, std::min(2 * position, max_positions_));
   angles_.resize(static_cast<size_t>(wanted * head_dim_));
   for (; position < wanted; ++position) {
     float* const cosines = angles_.data() + position * head_dim_;

@@ -15,14 +15,15 @@ namespace msa::kernels {
 // the table for itself; reading is thread-safe.
 class RopeTable {
  public:
-  // D = head_dim, even and at least 2; theta > 0 and finite.
-  RopeTable(int64_t head_dim, double theta);
+  // D = head_dim, even and at least 2; theta > 0 and finite. Not more than `max_positions` are made
+  // ahead of being asked for.
+  RopeTable(int64_t head_dim, double theta, int64_t max_positions);
 
   int64_t head_dim() const { return head_dim_; }
   int64_t num_positions() const { return static_cast<int64_t>(angles_.size()) / head_dim_; }
   int64_t bytes() const { return static_cast<int64_t>(angles_.capacity() * sizeof(float)); }
 
-  // At least `num_positions` positions; grows by doubling, never shrinks.
+  // At least `num_positions` positions; grows by doubling up to max_positions, never shrinks.
   void Extend(int64_t num_positions);
 
   // [D]: the position's D/2 cosines, then its sines.
@@ -30,6 +31,7 @@ class RopeTable {
 
  private:
   int64_t head_dim_;
+  int64_t max_positions_;
   std::vector<double> frequencies_;  // [D/2]
   std::vector<float> angles_;        // [num_positions, D]
 };

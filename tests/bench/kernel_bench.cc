@@ -102,6 +102,8 @@ void StartAgainWithPeerSettings(const KernelBenchOptions& options, char** argv) 
   ::setenv("OMP_NUM_THREADS", absl::StrCat(options.threads).c_str(), 1);
   if (options.instruction_set == "avx2") ::setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1);
   if (options.instruction_set == "avx512") ::setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE", 1);
+  if (options.instruction_set == "avx512-bf16")
+    ::setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16", 1);
   ::execv("/proc/self/exe", argv);
 }
 

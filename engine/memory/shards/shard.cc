@@ -1,7 +1,6 @@
 #include "engine/memory/shards/shard.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <new>

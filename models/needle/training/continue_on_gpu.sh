@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Mines near misses with the bundled model, trains it further on a GPU, exports it and evaluates it and the bundled one.
+# Mines near misses with the bundled model, trains it further on a GPU, exports it and evaluates it
+# and the bundled one.
 #
 #   training/continue_on_gpu.sh OUT_FOLDER [MINUTES]
 #
-# MINUTES (default 20) bounds the training alone; the evaluation takes a few minutes more. Called
+# MINUTES (default 20) bounds the training alone; mining and evaluation take minutes more. Called
 # again with the same OUT_FOLDER it goes on with an interrupted training, for MINUTES in all.
-# OUT_FOLDER gets mined.jsonl, run/ (state.pt, log.jsonl), checkpoint/ and evaluation/ (one JSON file per model,
-# bank size and sharpening, from seeds that no published figure used). SHARPEN lists the factors on
+# OUT_FOLDER gets mined.jsonl, run/ (state.pt, log.jsonl), checkpoint/ and evaluation/ (one JSON
+# file per model, bank size and sharpening, from seeds that no published figure used). SHARPEN lists the factors on
 # the MSA layers' attention logits that are tried ("1.0 1.25" unless set); the checkpoint of the
 # first one is checkpoint/, the others are checkpoint-FACTOR/.
 # PYTHON: a Python (command or absolute path) with the packages of training/requirements.txt, or
 # close to them.
 # DEVICE: cuda unless set. POOL: documents to mine from (400000). SET: settings other than those
-# below, e.g. SET="documents=512 steps=3000" for a smaller GPU. SIZES and QUESTIONS: the evaluation's banks ("2000 20000") and questions per bank (200).
+# below, e.g. SET="documents=512 mined_rounds=32" for a smaller GPU. SIZES and
+# QUESTIONS: the evaluation's banks ("2000 20000") and questions per bank (200).
 set -euo pipefail
 if [[ $# -lt 1 || $# -gt 2 ]]; then
   sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2
@@ -50,8 +52,8 @@ else
     start+=(--set "$setting")
   done
 fi
-"$python" -m training.train --run "$out/run" "${start[@]}" --mined "$out/mined.jsonl" --minutes "$minutes" \
-  --device "$device" --workers "$workers"
+"$python" -m training.train --run "$out/run" "${start[@]}" --mined "$out/mined.jsonl" \
+  --minutes "$minutes" --device "$device" --workers "$workers"
 
 # Evaluates the checkpoint $1 under the name $2.
 evaluate() {

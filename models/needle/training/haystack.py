@@ -8,7 +8,7 @@ writes documents.jsonl ({"id", "text"}) and questions.jsonl ({"question", "hops"
 import argparse
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,14 +32,15 @@ class Question:
     answer: str
 
 
-def _draw_entities(rng: random.Random, count: int, held_out: int) -> list[str]:
-    """Distinct entities; the first `held_out` of them never occur in training."""
+def draw_entities(rng: random.Random, count: int,
+                  is_allowed: Callable[[int, str], bool]) -> list[str]:
+    """Distinct entities; `is_allowed(place, entity)` decides which one may be at a place."""
     entities: dict[str, None] = {}
     pairs = 0
     while len(entities) < count:
         is_pair = rng.random() < PAIR_SHARE and pairs < MAX_PAIR_ENTITIES
         entity = draw_pair_entity(rng) if is_pair else draw_named_entity(rng)
-        if entity not in entities and (len(entities) >= held_out or is_held_out(entity)):
+        if entity not in entities and is_allowed(len(entities), entity):
             entities[entity] = None
             pairs += is_pair
     return list(entities)
@@ -65,7 +66,9 @@ def make_documents(count: int, seed: int, first_number: int | None = None) -> li
     """
     rng = random.Random(seed)
     num_entities = max(8, count // 3)
-    entities = _draw_entities(rng, num_entities, min(num_entities // 2, MAX_HELD_OUT_ENTITIES))
+    num_held_out = min(num_entities // 2, MAX_HELD_OUT_ENTITIES)
+    entities = draw_entities(rng, num_entities, lambda place, entity:
+                             place >= num_held_out or is_held_out(entity))
     numbers = rng.sample(range(NUMBER_LIMIT), count)
     if first_number is not None:
         numbers = list(range(first_number, first_number + count))

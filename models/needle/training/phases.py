@@ -5,7 +5,6 @@ from training.language import LONG_SHARE
 
 FEW_POINT_HEADS = (0, 2)
 POINT_HEADS = (0, 2, 4, 6)          # one per key head
-ALL_HEADS = tuple(range(8))
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ class Phase:
     narrow_share: float = 0.0       # of batches about three keys only, as the best of a large bank
     near_share: float = 0.0         # narrow, and entities differ in one word or syllable only
     mined_share: float = 0.0        # of batches made of training.mining's near misses, not drawn
-    mined_rounds: int = 32          # samples of such a batch that have their near misses in it
+    # Such a batch has up to mined_rounds * (mined_near + 2) documents, whatever `documents` says.
+    mined_rounds: int = 32          # samples that have their near misses in the batch
     mined_near: int = 12            # near misses of each
     copy_question: bool = True      # the answer block's question is a copying exercise
     level: int = LAST_LEVEL         # where to start in LEVELS

@@ -7,8 +7,9 @@
 
 FOLDER gets state.pt (replaced atomically every --save-every steps and at the end of a phase) and
 log.jsonl (one object per --log-every steps). --resume takes the phases, with their settings, from
-state.pt. A resumed run gives the losses of an uninterrupted one: batches follow from phase, seed
-and step. With --minutes the rate follows the clock, so there it does so only nearly.
+state.pt; --mined is given again. A resumed run gives the losses of an uninterrupted one: batches
+follow from phase, seed and step. With --minutes the rate follows the clock, so there it does so
+only nearly.
 training.export turns state.pt into a checkpoint.
 """
 import argparse
@@ -242,7 +243,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         phases = [PHASES[name].with_settings(parsed.set) for name in parsed.phases]
     except ValueError as error:
         parser.error(str(error))
-    if not parsed.mined and not parsed.resume and any(phase.mined_share for phase in phases):
+    if parsed.resume:
+        phases = [Phase(**settings) for settings in RunState.load(parsed.run).phases]
+    if not parsed.mined and any(phase.mined_share for phase in phases):
         parser.error("a phase with mined batches needs --mined, a file of training.mining")
     return parsed
 

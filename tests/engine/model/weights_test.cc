@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <set>
 #include <tuple>
@@ -119,6 +120,19 @@ TEST_F(WeightsTest, EveryTensorComesToItsPlace) {
                 8);
   expect_matrix(weights.layers[1].router_key, LayerTensorName(1, "self_attn.router_k_proj.0"), 8,
                 8);
+}
+
+TEST_F(WeightsTest, TheFilesAreNotNeededOnceTheyAreLoaded) {
+  const auto weights = Load(SmallTensors("BF16"), ComputeDType::kBF16);
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  const auto bytes = [&] {
+    const kernels::MatrixView& down = (*weights)->layers[0].down;
+    const auto* const data = static_cast<const char*>(down.data);
+    return std::string(data, static_cast<size_t>(down.rows * down.columns) * SizeOf(down.dtype));
+  };
+  const std::string before = bytes();
+  std::filesystem::resize_file(directory_.File("model.safetensors"), 0);  // not even a page is left
+  EXPECT_EQ(bytes(), before);
 }
 
 TEST_F(WeightsTest, TiedModelsUseTheEmbeddingAsHead) {

@@ -118,8 +118,8 @@ TEST_P(AmxProductsTest, EveryShapeEqualsSingleProductsBitwise) {
   EXPECT_FALSE(ModelledTiles::configured());
 }
 
-// The rows behind the last stored one, and those of a stored row's neighbours, are never part of a
-// product, whatever is in them.
+// What lies behind a row's K elements, and behind the last row, is never part of a product, whatever
+// it is.
 TEST_P(AmxProductsTest, WhatLiesBehindARowNeverEntersAProduct) {
   constexpr size_t kWidth = 40, kStride = 64, kNumStored = 21;
   const DotKernel kernel = AmxProducts<ModelledTiles>::Kernel();
@@ -143,6 +143,35 @@ TEST_P(AmxProductsTest, WhatLiesBehindARowNeverEntersAProduct) {
                    .out = out.data(),
                    .out_stride = kNumStored});
   for (size_t n = 0; n < kNumStored; ++n) EXPECT_EQ(out[n], 20.0f * static_cast<float>(n));
+}
+
+// The instructions around the machine's tiles do what the model does.
+TEST_P(AmxProductsTest, TheMachinesVectorsEqualTheModel) {
+  if (!LimitInstructionSet("avx512-bf16").ok()) GTEST_SKIP() << "no vectors of bf16 pairs here";
+  const std::vector<float> row = Random(32);
+  for (size_t count = 1; count <= 32; ++count) {
+    std::vector<uint32_t> pairs(16), expected(16);
+    amx::PreparePairs(row.data(), count, pairs.data());
+    ModelledTiles::PreparePairs(row.data(), count, expected.data());
+    EXPECT_EQ(pairs, expected) << count << " elements";
+  }
+  AlignedBuffer buffer;
+  auto* const sums = buffer.Get<float>(256);
+  const std::vector<float> values = Random(256), before = Random(16 * 21);
+  std::copy(values.begin(), values.end(), sums);
+  for (const size_t num_rows : {1, 2, 15, 16}) {
+    for (const size_t num_stored : {1, 7, 8, 15, 16}) {
+      for (const bool add : {false, true}) {
+        DotBlock block;
+        block.out_stride = 21;
+        block.add = add;
+        std::vector<float> out = before, expected = before;
+        amx::WriteProducts(sums, num_rows, num_stored, block, out.data());
+        ModelledTiles::WriteProducts(sums, num_rows, num_stored, block, expected.data());
+        EXPECT_TRUE(SameBits(out, expected)) << num_rows << " x " << num_stored;
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(ModelledTiles, AmxProductsTest, testing::Values(std::string("avx2")));

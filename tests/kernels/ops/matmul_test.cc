@@ -73,9 +73,9 @@ TEST_P(MatMulTest, EachOfSeveralProductsEqualsTheProductAlone) {
     std::vector<std::vector<float>> outputs, expected;
     std::vector<MatMulProduct> products;
     // More than are taken at a time, both dtypes, one without rows, one that adds.
-    for (int64_t i = 0; i < 11; ++i) {
-      const int64_t n = i == 4 ? 0 : 5 + 37 * i;
-      weights.emplace_back(i % 5 == 3 ? DType::kF32 : DType::kBF16, Random(n * k));
+    for (int64_t i = 0; i < 22; ++i) {
+      const int64_t n = i == 4 ? 0 : 5 + 17 * i;
+      weights.emplace_back(i == 11 ? DType::kF32 : DType::kBF16, Random(n * k));
       expected.push_back(
           Multiply(one_thread(), input, weights.back(), {m, n, k}, ComputeDType::kBF16));
       outputs.emplace_back(expected.back().size(), i == 6 ? 1.0f : 0.0f);

@@ -14,7 +14,7 @@ class RopeTest : public OpTest {
                          int64_t num_heads, double theta) {
     const auto rows = static_cast<int64_t>(positions.size());
     const int64_t head_dim = static_cast<int64_t>(values.size()) / (rows * num_heads);
-    RopeTable table(head_dim, theta);
+    RopeTable table(head_dim, theta, 1 << 20);
     table.Extend(int64_t{*std::max_element(positions.begin(), positions.end())} + 1);
     const absl::Status status =
         Rope(context(), {values.data(), {rows, num_heads, head_dim}}, positions, table);
@@ -77,9 +77,10 @@ TEST_P(RopeTest, ARowAloneEqualsTheSameRowInABatchBitwise) {
 TEST_P(RopeTest, RefusesArgumentsThatDoNotFit) {
   std::vector<float> values(12);
   const std::vector<int32_t> positions = {0, 1};
-  RopeTable table(6, 1e4);
+  RopeTable table(6, 1e4, 100);
   table.Extend(2);
-  ExpectInvalid(Rope(context(), {values.data(), {2, 1, 4}}, positions, table), "D = 6 of the table");
+  ExpectInvalid(Rope(context(), {values.data(), {2, 1, 4}}, positions, table),
+                "D = 6 of the table");
   ExpectInvalid(Rope(context(), {values.data(), {1, 2, 6}}, positions, table),
                 "2 positions and heads [1, 2, 6]");
   ExpectInvalid(Rope(context(), {values.data(), {2, 1, 6}}, std::vector<int32_t>{0, -1}, table),
@@ -92,19 +93,20 @@ TEST_P(RopeTest, RefusesArgumentsThatDoNotFit) {
 }
 
 TEST(RopeTableTest, WhatItHeldStaysAsItGrows) {
-  RopeTable table(8, 1e4);
+  RopeTable table(8, 1e4, 9);
   EXPECT_EQ(table.num_positions(), 0);
   table.Extend(5);
   const std::vector<float> before(table.row(0), table.row(4) + 8);
   table.Extend(3);
   EXPECT_EQ(table.num_positions(), 5);
   table.Extend(6);
-  EXPECT_GE(table.num_positions(), 6);
+  EXPECT_EQ(table.num_positions(), 9);  // twice as many would be ten
   EXPECT_GE(table.bytes(), table.num_positions() * 8 * 4);
   EXPECT_TRUE(SameBits(table.row(0), before.data(), before.size()));
-  RopeTable at_once(8, 1e4);
+  RopeTable at_once(8, 1e4, 9);
   at_once.Extend(table.num_positions());
-  EXPECT_TRUE(SameBits(table.row(0), at_once.row(0), 8 * static_cast<size_t>(table.num_positions())));
+  EXPECT_TRUE(
+      SameBits(table.row(0), at_once.row(0), 8 * static_cast<size_t>(table.num_positions())));
 }
 
 MSA_ON_EVERY_LEVEL(RopeTest);

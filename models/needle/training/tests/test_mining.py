@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from training import conversation, language
 from training.batches import BatchSource, make_batch
-from training.mining import CHECKPOINT, MinedBatches, draw_pool, mine
+from training.mining import CHECKPOINT, MinedBatches, _checksum, draw_pool, mine
 from training.phases import CONTINUE
 
 TOKENIZER_FILE = CHECKPOINT / "tokenizer.json"
@@ -23,12 +23,18 @@ PHASE = replace(CONTINUE, documents=40, first_round=12, second_round=4, answer_r
 class MiningTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.rounds = list(mine(CHECKPOINT, DOCUMENTS, QUESTIONS, SEED, torch.device("cpu"), False))
+        pool = draw_pool(DOCUMENTS, SEED)
+        cls.rounds = list(mine(CHECKPOINT, pool, QUESTIONS, SEED, torch.device("cpu")))
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.file = Path(folder.name) / "mined.jsonl"
-        lines = [{"documents": DOCUMENTS, "seed": SEED}, *map(asdict, cls.rounds)]
-        cls.file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        cls.write(cls.file, _checksum(pool))
+
+    @classmethod
+    def write(cls, file: Path, checksum: int) -> None:
+        head = {"documents": DOCUMENTS, "seed": SEED, "checksum": checksum}
+        file.write_text("".join(json.dumps(line) + "\n"
+                                for line in (head, *map(asdict, cls.rounds))))
 
     def test_pool_has_no_held_out_name_and_no_number_twice(self):
         pool = draw_pool(DOCUMENTS, SEED)
@@ -64,7 +70,8 @@ class MiningTest(unittest.TestCase):
         tokenizer = Tokenizer.from_file(str(TOKENIZER_FILE))
         batch = make_batch(random.Random(2), tokenizer, PHASE, 7, 64, MinedBatches(self.file))
         texts = [tokenizer.decode(ids[:length].tolist(), skip_special_tokens=False)
-                 for group in batch.documents for ids, length in zip(group.token_ids, group.lengths)]
+                 for group in batch.documents
+                 for ids, length in zip(group.token_ids, group.lengths)]
         cited = 0
         for group in batch.queries:
             for row in group.citing[:, 0].unique():
@@ -77,8 +84,17 @@ class MiningTest(unittest.TestCase):
 
     def test_the_same_step_gives_the_same_batch(self):
         first, again = (BatchSource(TOKENIZER_FILE, PHASE, 7, 64, self.file)[2] for _ in range(2))
+        self.assertEqual(len(first.queries), len(again.queries))
         for one, other in zip(first.queries, again.queries):
             self.assertTrue(torch.equal(one.token_ids, other.token_ids))
+        for one, other in zip(first.documents, again.documents):
+            self.assertTrue(torch.equal(one.token_ids, other.token_ids))
+
+    def test_file_of_other_documents_is_refused(self):
+        other = self.file.with_name("other.jsonl")
+        self.write(other, 1)
+        with self.assertRaisesRegex(ValueError, "mine again"):
+            MinedBatches(other)
 
 
 if __name__ == "__main__":
