@@ -22,8 +22,7 @@ import torch
 from training import haystack
 from training.haystack import Question
 from training.interleave import Outcome, Reader
-
-CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoint"
+from training.model_config import CHECKPOINT
 
 
 def make_record(question: Question, outcome: Outcome, reader: Reader) -> dict:

@@ -13,10 +13,9 @@ from tokenizers import Tokenizer
 
 from training import conversation
 from training.model import NeedleModel
-from training.model_config import ModelConfig
+from training.model_config import CHECKPOINT, ModelConfig
 from training.run_state import RunState
 from training.starting_weights import sharpen
-from training.train import CHECKPOINT
 
 
 def _write_json(path: Path, value: dict) -> None:

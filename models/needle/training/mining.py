@@ -28,8 +28,8 @@ from training.inference import Sequence, encode_bank
 from training.interleave import prompt
 from training.language import ATTRIBUTES, RELATIONS, Document
 from training.model import NeedleModel
+from training.model_config import CHECKPOINT
 
-CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoint"
 NUMBER_DIGITS = 7
 
 
@@ -52,7 +52,7 @@ def draw_pool(count: int, seed: int) -> list[Document]:
     return [language.draw_document(rng, number, fact) for number, fact in zip(numbers, facts)]
 
 
-def _checksum(pool: list[Document]) -> int:
+def checksum(pool: list[Document]) -> int:
     return zlib.crc32("".join(f"{d.number} {d.text}\n" for d in pool).encode())
 
 
@@ -64,7 +64,7 @@ class MinedBatches:
         with file.open(encoding="utf-8") as lines:
             head = json.loads(next(lines))
             self._pool = draw_pool(head["documents"], head["seed"])
-            if _checksum(self._pool) != head["checksum"]:
+            if checksum(self._pool) != head["checksum"]:
                 raise ValueError(f"{file} was made with other documents; mine again")
             self._by_key: dict[str, list[NearMisses]] = defaultdict(list)
             for line in lines:
@@ -154,7 +154,7 @@ def main() -> None:
     with temporary.open("w", encoding="utf-8") as out:
         pool = draw_pool(arguments.documents, arguments.seed)
         out.write(json.dumps({"documents": arguments.documents, "seed": arguments.seed,
-                              "checksum": _checksum(pool)}) + "\n")
+                              "checksum": checksum(pool)}) + "\n")
         count = 0
         for mined in mine(arguments.checkpoint, pool, arguments.questions, arguments.seed,
                           torch.device(arguments.device), arguments.bf16_encoding):

@@ -3,6 +3,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoint"      # the bundled one
+
 
 @dataclass(frozen=True)
 class ModelConfig:

@@ -27,13 +27,12 @@ from training import conversation
 from training.batches import Batch, BatchSource
 from training.losses import Statistics, query_losses
 from training.model import NeedleModel
-from training.model_config import ModelConfig
+from training.model_config import CHECKPOINT, ModelConfig
 from training.optimiser import Optimiser
 from training.phases import LEVELS, PHASES, RECORDED_PHASES, Phase
 from training.run_state import RunState, random_state, restore_random_state
 from training.starting_weights import copy_routing_to_later_layers, sharpen, start_weights
 
-CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoint"
 VOCABULARY_MULTIPLE = 64
 WARM_UP_STEPS = 10
 LEVEL_STEPS = 10            # the level is looked at every so many steps

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 
 from training import conversation, language
 from training.batches import BatchSource, make_batch
-from training.mining import CHECKPOINT, MinedBatches, _checksum, draw_pool, mine
+from training.mining import MinedBatches, checksum, draw_pool, mine
+from training.model_config import CHECKPOINT
 from training.phases import CONTINUE
 
 TOKENIZER_FILE = CHECKPOINT / "tokenizer.json"
@@ -28,11 +29,11 @@ class MiningTest(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.file = Path(folder.name) / "mined.jsonl"
-        cls.write(cls.file, _checksum(pool))
+        cls.write(cls.file, checksum(pool))
 
     @classmethod
-    def write(cls, file: Path, checksum: int) -> None:
-        head = {"documents": DOCUMENTS, "seed": SEED, "checksum": checksum}
+    def write(cls, file: Path, pool_checksum: int) -> None:
+        head = {"documents": DOCUMENTS, "seed": SEED, "checksum": pool_checksum}
         file.write_text("".join(json.dumps(line) + "\n"
                                 for line in (head, *map(asdict, cls.rounds))))
 

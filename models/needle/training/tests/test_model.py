@@ -9,7 +9,7 @@ from training.haystack import make_documents, make_questions
 from training.inference import Sequence, encode_bank
 from training.memory_bank import group_documents
 from training.model import NeedleModel
-from training.train import CHECKPOINT
+from training.model_config import CHECKPOINT
 
 
 class ModelTest(unittest.TestCase):
