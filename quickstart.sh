@@ -6,6 +6,11 @@
 #
 # Debian 12, as root or with sudo. What it writes: build/release, and data/quickstart* with the bank. It can be run again.
 set -euo pipefail
+if [ $# -gt 0 ]; then
+  sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2
+  [ "$1" = --help ] || [ "$1" = -h ] || { printf 'quickstart: takes no arguments, not "%s"\n' "$1" >&2; exit 2; }
+  exit 0
+fi
 cd "$(dirname "$0")"
 
 readonly model=models/needle/checkpoint
