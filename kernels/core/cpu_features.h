@@ -28,9 +28,9 @@ bool HasLowestCpuLevel();
 // thread-safe.
 std::string_view InstructionSet();
 
-// Forces one of the levels that this machine has ("avx2", "avx512", "avx512-bf16", "amx"), for tests
-// and for the flag --instruction-set. Call before the first op. INVALID_ARGUMENT names the levels this
-// machine has if `name` is none of them.
+// Forces one of the levels that this machine has ("avx2", "avx512", "avx512-bf16", "amx"), for
+// tests and for the flag --instruction-set. Call before the first op. INVALID_ARGUMENT names the
+// levels this machine has if `name` is none of them.
 absl::Status LimitInstructionSet(std::string_view name);
 
 }  // namespace msa::kernels
