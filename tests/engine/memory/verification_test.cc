@@ -123,6 +123,7 @@ TEST_F(VerificationTest, DamagedTextsAreNamed) {
   EXPECT_THAT(DamagedIds(), ElementsAre("d1"));
   EXPECT_EQ(damages_[0].file, "catalog.sqlite");
   ASSERT_TRUE(Eventually([&] { return bank_->Stats().num_failed == 1; }));
+  ASSERT_TRUE(Settles(*bank_));  // counted when it is committed, unseen from the next step on
   EXPECT_THAT(VisibleNumbers(*bank_, *bank_->Pin()), ElementsAre(1, 3)) << "no query meets it";
   EXPECT_EQ(observer_.count("checksum"), 1) << "one damage counts once";
   EXPECT_TRUE(Ingest(*bank_, "d1", "text 1").status.ok());
