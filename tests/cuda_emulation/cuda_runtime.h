@@ -1,7 +1,6 @@
 #pragma once
 
-#include <bit>
-#include <cmath>
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -28,18 +27,6 @@ inline constexpr int warpSize = 32;
 struct dim3 {
   unsigned x, y, z;
   constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
-};
-struct alignas(8) uint2 {
-  uint32_t x, y;
-};
-struct alignas(16) uint4 {
-  uint32_t x, y, z, w;
-};
-struct alignas(8) float2 {
-  float x, y;
-};
-struct alignas(16) float4 {
-  float x, y, z, w;
 };
 
 inline void __syncthreads() { msa::cuda_emulation::WaitForBlock(); }
@@ -91,8 +78,5 @@ inline uint32_t __ballot_sync(uint32_t, bool predicate) {
   return ballot;
 }
 
-inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
-inline float __uint_as_float(uint32_t bits) { return std::bit_cast<float>(bits); }
-inline uint32_t __float_as_uint(float value) { return std::bit_cast<uint32_t>(value); }
 using std::max;
 using std::min;

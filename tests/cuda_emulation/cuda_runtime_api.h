@@ -3,11 +3,10 @@
 #include <cstddef>
 
 // The part of the CUDA runtime that this project uses, with the CPU as its only device: device
-// memory is host memory, and everything is done when a call returns. Found instead of NVIDIA's header
-// in a build with MSA_CUDA=EMULATED.
+// memory is host memory, and everything is done when a call returns. Found instead of NVIDIA's
+// header in a build with MSA_CUDA=EMULATED.
 enum cudaError_t {
   cudaSuccess = 0,
-  cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInsufficientDriver = 35,
 };
