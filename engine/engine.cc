@@ -154,7 +154,6 @@ class EngineImpl : public Engine, public DocumentEncoder {
   std::unique_ptr<TokenTrie> trie_;
   std::unique_ptr<kernels::ThreadPool> pool_;
   TemplatePrefix prefix_;
-  int64_t max_pages_ = 0;  // of one rank
   std::unique_ptr<RankTeam> team_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<BankStore> store_;  // last: its threads use the scheduler
@@ -187,14 +186,15 @@ absl::Status EngineImpl::Start() {
     MSA_ASSIGN_OR_RETURN(prefix_,
                          ComputeTemplatePrefix(&transformer, template_->head_ids(), kv_dtype));
   }
-  max_pages_ = options_.kv_memory_bytes / options_.num_shards / prefix_.shape.bytes();
+  auto pages =
+      std::make_unique<KvPagePool>(prefix_.shape, options_.kv_memory_bytes / prefix_.shape.bytes());
   std::vector<std::unique_ptr<Rank>> ranks;
   for (std::unique_ptr<Communicator>& communicator : MakeLocalCommunicators(options_.num_shards)) {
     ranks.push_back(std::make_unique<Rank>(&config_, weights_.get(), &prefix_, context,
-                                           options_.compute_dtype, options_.bank_dtype, max_pages_,
+                                           options_.compute_dtype, options_.bank_dtype, pages.get(),
                                            std::move(communicator), options_.probe));
   }
-  team_ = std::make_unique<RankTeam>(std::move(ranks));
+  team_ = std::make_unique<RankTeam>(std::move(pages), std::move(ranks));
   const MemoryGeometry geometry{.num_msa_layers = static_cast<int64_t>(config_.msa_layers.size()),
                                 .kv_width = config_.kv_width(),
                                 .tokens_per_chunk = config_.tokens_per_chunk,
@@ -242,7 +242,7 @@ MemoryUsage EngineImpl::memory_usage() const {
   MemoryUsage usage{.weights = weights_->resident_bytes};
   for (const auto& bank : store_->OpenBanks()) usage.router_keys += bank->Stats().router_key_bytes;
   usage.kv_pages = scheduler_->reserved_pages() * prefix_.shape.bytes();
-  usage.kv_pages_limit = max_pages_ * options_.num_shards * prefix_.shape.bytes();
+  usage.kv_pages_limit = team_->pool().max_pages() * prefix_.shape.bytes();
   usage.activations = scheduler_->scratch_bytes();
   return usage;
 }

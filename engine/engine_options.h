@@ -31,7 +31,7 @@ struct EngineOptions {
   int64_t max_queued_requests = 256;
   int64_t max_queued_tokens = int64_t{1} << 20;
   int64_t max_question_bytes = int64_t{64} << 10;
-  int64_t kv_memory_bytes = int64_t{1} << 30;  // pages of all ranks
+  int64_t kv_memory_bytes = int64_t{1} << 30;  // pages, shared by all ranks
   // Activations of prompts in work, as much again of documents in work, and as much again of what
   // queries keep of their prompts for their next rounds (KeptRows). One prompt or document
   // that needs more than this is worked on alone. Each rank has scratch of its own beside it, which

@@ -22,10 +22,12 @@ bool KvPagePool::Reserve(int64_t pages) {
 
 void KvPagePool::Unreserve(int64_t pages) {
   reserved_ -= pages;
+  const std::lock_guard lock(mutex_);
   MSA_CHECK(reserved_ >= taken_, "pages in use are reserved");
 }
 
 void* KvPagePool::Take() {
+  const std::lock_guard lock(mutex_);
   MSA_CHECK(taken_ < reserved_, "a page is reserved before it is taken");
   if (free_.empty()) {
     const auto page_bytes = static_cast<size_t>(shape_.bytes());
@@ -41,6 +43,7 @@ void* KvPagePool::Take() {
 }
 
 void KvPagePool::Give(void* page) {
+  const std::lock_guard lock(mutex_);
   free_.push_back(page);
   --taken_;
 }

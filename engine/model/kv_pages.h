@@ -3,16 +3,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "kernels/ops/kv_span.h"
 
 namespace msa::engine {
 
-// The pages of one rank, in which sequences keep keys and values. Pages are reserved before a round
-// starts and taken from the reservation as rows appear, so taking never fails. Memory is allocated
-// when a page is first taken and kept. Used by one thread at a time (the rank inside a step, the
-// scheduler between steps).
+// The pages of one device, in which sequences keep keys and values. Pages are reserved before a
+// round starts and taken from the reservation as rows appear, so taking never fails. Memory is
+// allocated when a page is first taken and kept. Ranks take and give at the same time; reservations
+// are changed and looked at by the scheduler, between steps.
 class KvPagePool {
  public:
   KvPagePool(const kernels::KvPageShape& shape, int64_t max_pages);
@@ -36,6 +37,7 @@ class KvPagePool {
   kernels::KvPageShape shape_;
   int64_t max_pages_;
   int64_t reserved_ = 0;
+  std::mutex mutex_;  // of what follows
   int64_t taken_ = 0;
   std::vector<std::unique_ptr<std::byte[]>> blocks_;  // each of kPagesPerBlock pages
   std::vector<void*> free_;
@@ -58,7 +60,7 @@ class KvRows {
   int64_t num_rows_ = 0;
 };
 
-// All rows of one sequence on its rank.
+// All rows of one sequence.
 struct SequenceKv {
   std::vector<KvRows> local;   // [L]
   std::vector<KvRows> memory;  // [MSA layer]

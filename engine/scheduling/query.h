@@ -25,7 +25,7 @@
 namespace msa::engine {
 
 // One request from admission to its end. Who touches what: the fixed part nobody changes;
-// `cancelled` anyone; the rest the scheduler between steps, the sequence's rank inside a step, or
+// `cancelled` anyone; the rest the scheduler between steps, its rank inside a step, or
 // the assembler while the state is kAssembling.
 struct Query {
   enum class State {
@@ -60,8 +60,8 @@ struct Query {
   absl::Status assembled;  // kAssembling: how it went
   Interleave::Action assembled_action = Interleave::Action::kExpand;
 
-  // ---- on its rank
-  int rank = -1;
+  // ---- inside steps
+  int rank = -1;  // runs its prompts; -1: holds no pages
   SequenceKv kv;
   PromptJob job;
   KeptRows kept;                      // of the last round's prompt

@@ -26,7 +26,7 @@ QueryRunner::QueryRunner(const ModelConfig* config, int64_t template_rows, RankT
       wake_(std::move(wake)) {}
 
 int64_t QueryRunner::PagesForRound(const Query& query) const {
-  const KvPagePool& pool = team_->rank(0).pool();
+  const KvPagePool& pool = team_->pool();
   // At most the k documents with the most chunks are selected.
   std::map<int64_t, int64_t, std::greater<>> by_chunks;
   for (int r = 0; r < query.bank->num_shards(); ++r) {
@@ -60,7 +60,7 @@ int64_t QueryRunner::ActivationBytes(const Query& query) const {
 }
 
 int64_t QueryRunner::KeptBytes(const Query& query) const {
-  const KvPagePool& pool = team_->rank(0).pool();
+  const KvPagePool& pool = team_->pool();
   const auto rows = static_cast<int64_t>(query.prompt.token_ids.size());
   return rows * config_->hidden_size * static_cast<int64_t>(sizeof(float)) +
          config_->msa_layers.front() * pool.PagesFor(rows) * pool.shape().bytes();
@@ -90,12 +90,12 @@ absl::Status QueryRunner::CheckPositions(const Query& query) const {
 
 absl::Status QueryRunner::CheckFits(const Query& query, int64_t pages) const {
   MSA_RETURN_IF_ERROR(CheckPositions(query));
-  const int64_t limit = team_->rank(0).pool().max_pages();
+  const int64_t limit = team_->pool().max_pages();
   if (pages > limit) {
     return kernels::WithDetail(
         absl::ResourceExhaustedError(
-            absl::StrCat("the query needs ", pages, " pages of keys and values, a shard has ",
-                         limit, "; raise the memory for keys and values or ask for less")),
+            absl::StrCat("the query needs ", pages, " pages of keys and values, there are ", limit,
+                         "; raise the memory for keys and values or ask for less")),
         {.reason = "KV_MEMORY_TOO_SMALL",
          .field = "",
          .metadata = {{"limit", absl::StrCat(limit)}, {"actual", absl::StrCat(pages)}},
@@ -104,7 +104,7 @@ absl::Status QueryRunner::CheckFits(const Query& query, int64_t pages) const {
   return absl::OkStatus();
 }
 
-bool QueryRunner::TryStartRound(const std::shared_ptr<Query>& query,
+bool QueryRunner::TryStartRound(const std::shared_ptr<Query>& query, int rank,
                                 int64_t free_activation_bytes) {
   const int64_t pages = PagesForRound(*query);
   if (absl::Status fits = CheckFits(*query, pages); !fits.ok()) {
@@ -112,12 +112,8 @@ bool QueryRunner::TryStartRound(const std::shared_ptr<Query>& query,
     return true;
   }
   if (ActivationBytes(*query) > free_activation_bytes) return false;
-  int best = 0;
-  for (int r = 1; r < team_->size(); ++r) {
-    if (team_->rank(r).pool().free_pages() > team_->rank(best).pool().free_pages()) best = r;
-  }
-  if (!team_->rank(best).pool().Reserve(pages)) return false;
-  query->rank = best;
+  if (!team_->pool().Reserve(pages)) return false;
+  query->rank = rank;
   query->num_started_rounds = query->round + 1;
   query->kv.local.resize(static_cast<size_t>(config_->num_layers));
   query->kv.memory.resize(config_->msa_layers.size());
@@ -159,7 +155,7 @@ void QueryRunner::ReuseKeptRows(Query* query) {
                                   job.token_ids.begin(), job.token_ids.end());
   const int64_t rows = std::min<int64_t>(same.first - kept.token_ids.begin(), job.num_rows() - 1);
   if (rows <= 0) return;
-  KvPagePool& pool = team_->rank(query->rank).pool();
+  KvPagePool& pool = team_->pool();
   const auto page_bytes = static_cast<size_t>(pool.shape().bytes());
   for (size_t layer = 0; layer < kept.pages.size(); ++layer) {
     KvRows& local = query->kv.local[layer];
@@ -367,7 +363,7 @@ void QueryRunner::Fail(const std::shared_ptr<Query>& query, absl::Status status)
 
 void QueryRunner::ReleasePages(Query* query) {
   query->job = PromptJob();
-  if (query->rank >= 0) query->kv.Release(&team_->rank(query->rank).pool());
+  if (query->rank >= 0) query->kv.Release(&team_->pool());
   query->rank = -1;
 }
 

@@ -29,9 +29,9 @@ class QueryRunner {
   // Positions beyond the model's. Any thread.
   absl::Status CheckPositions(const Query& query) const;
 
-  // kWaiting -> kPrefill if a rank has the pages and the prompt's activations fit in what is free.
-  // Ends the query if it can never fit: too many positions, or more pages than a rank has.
-  bool TryStartRound(const std::shared_ptr<Query>& query, int64_t free_activation_bytes);
+  // kWaiting -> kPrefill on `rank` if there are the pages and the prompt's activations fit in what is
+  // free. Ends the query if it can never fit: too many positions, or more pages than there are.
+  bool TryStartRound(const std::shared_ptr<Query>& query, int rank, int64_t free_activation_bytes);
   // After a step that had the query in it: chose a token, finished routing, or failed.
   void AfterStep(const std::shared_ptr<Query>& query);
   // Those whose assembly is over since the last call.
@@ -45,7 +45,7 @@ class QueryRunner {
 
  private:
   int64_t RouterWidth() const;  // of a routed row
-  // Pages that the query's next round needs on its rank. Exact for local rows; memory is bounded by
+  // Pages that the query's next round needs. Exact for local rows; memory is bounded by
   // the bank's k largest documents, also where a filter leaves smaller ones.
   int64_t PagesForRound(const Query& query) const;
   int64_t ActivationBytes(const Query& query) const;  // of the query's next prompt

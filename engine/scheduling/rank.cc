@@ -9,13 +9,12 @@ namespace msa::engine {
 
 Rank::Rank(const ModelConfig* config, const Weights* weights, const TemplatePrefix* prefix,
            kernels::OpContext context, kernels::ComputeDType compute, kernels::DType bank_dtype,
-           int64_t max_pages, std::unique_ptr<Communicator> communicator, ForwardProbe* probe)
+           KvPagePool* pool, std::unique_ptr<Communicator> communicator, ForwardProbe* probe)
     : communicator_(std::move(communicator)),
-      pool_(prefix->shape, max_pages),
       transformer_(config, weights, context, compute),
-      router_(config, transformer_.router_query_width(), context, compute, bank_dtype, &pool_,
+      router_(config, transformer_.router_query_width(), context, compute, bank_dtype, pool,
               communicator_.get()),
-      sequence_pass_(prefix, &transformer_, &pool_, probe),
+      sequence_pass_(prefix, &transformer_, pool, probe),
       document_pass_(&transformer_, bank_dtype) {}
 
 int64_t Rank::scratch_bytes() const {

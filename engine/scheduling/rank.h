@@ -28,7 +28,7 @@ struct RankReport {
   RouteStats route;
 };
 
-// A device with everything that it needs to run the model, and its shard of every bank. Executes
+// What a shard of every bank needs to run the model beside the others. Executes
 // its part of a step plan; one thread at a time. Decides nothing: who runs, what is cut and what
 // ends is in the plan.
 class Rank {
@@ -36,10 +36,9 @@ class Rank {
   // Pointers must outlive the object; `probe` may be null.
   Rank(const ModelConfig* config, const Weights* weights, const TemplatePrefix* prefix,
        kernels::OpContext context, kernels::ComputeDType compute, kernels::DType bank_dtype,
-       int64_t max_pages, std::unique_ptr<Communicator> communicator, ForwardProbe* probe);
+       KvPagePool* pool, std::unique_ptr<Communicator> communicator, ForwardProbe* probe);
 
   bool has_probe() const { return sequence_pass_.has_probe(); }
-  KvPagePool& pool() { return pool_; }
   int64_t scratch_bytes() const;
 
   RankReport Execute(const StepPlan& plan);
@@ -48,7 +47,6 @@ class Rank {
   absl::Status RunStages(const StepPlan& plan, RankReport* report);
 
   std::unique_ptr<Communicator> communicator_;
-  KvPagePool pool_;
   Transformer transformer_;
   Router router_;
   SequencePass sequence_pass_;

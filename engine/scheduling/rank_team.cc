@@ -4,8 +4,8 @@
 
 namespace msa::engine {
 
-RankTeam::RankTeam(std::vector<std::unique_ptr<Rank>> ranks)
-    : ranks_(std::move(ranks)), reports_(ranks_.size()) {
+RankTeam::RankTeam(std::unique_ptr<KvPagePool> pool, std::vector<std::unique_ptr<Rank>> ranks)
+    : pool_(std::move(pool)), ranks_(std::move(ranks)), reports_(ranks_.size()) {
   for (size_t rank = 1; rank < ranks_.size(); ++rank)
     threads_.emplace_back([this, rank] { Loop(rank); });
 }

@@ -11,15 +11,16 @@
 
 namespace msa::engine {
 
-// The ranks and their host threads: rank 0 runs on the thread that calls Execute, every other one
-// has a thread of its own.
+// The ranks, the pages that they share, and their host threads: rank 0 runs on the thread that calls
+// Execute, every other one has a thread of its own.
 class RankTeam {
  public:
-  explicit RankTeam(std::vector<std::unique_ptr<Rank>> ranks);
+  RankTeam(std::unique_ptr<KvPagePool> pool, std::vector<std::unique_ptr<Rank>> ranks);
   ~RankTeam();
 
   // With a probe (see ForwardProbe) the last layer computes every row.
   bool has_probe() const { return ranks_[0]->has_probe(); }
+  KvPagePool& pool() { return *pool_; }
   int size() const { return static_cast<int>(ranks_.size()); }
   Rank& rank(int i) { return *ranks_[static_cast<size_t>(i)]; }  // between steps
 
@@ -29,6 +30,7 @@ class RankTeam {
  private:
   void Loop(size_t rank);
 
+  std::unique_ptr<KvPagePool> pool_;
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::mutex mutex_;
   std::condition_variable start_;

@@ -190,12 +190,9 @@ void Scheduler::Loop() {
 
 void Scheduler::TakeInbox() {
   std::unique_lock lock(mutex_);
-  reserved_pages_ = 0;
+  reserved_pages_ = team_->pool().reserved_pages();
   scratch_bytes_ = encoder_.activation_bytes();
-  for (int r = 0; r < team_->size(); ++r) {
-    reserved_pages_ += team_->rank(r).pool().reserved_pages();
-    scratch_bytes_ += team_->rank(r).scratch_bytes();
-  }
+  for (int r = 0; r < team_->size(); ++r) scratch_bytes_ += team_->rank(r).scratch_bytes();
   for (const std::shared_ptr<Query>& query : queries_)
     scratch_bytes_ += query->job.activation_bytes() + query->kept.bytes();
   num_queries_ = static_cast<int64_t>(queries_.size() + submitted_.size());
@@ -326,20 +323,26 @@ void Scheduler::StartRounds() {
 
 bool Scheduler::TryStartRound(const std::shared_ptr<Query>& query) {
   int64_t in_work = 0;
-  for (const std::shared_ptr<Query>& other : queries_) in_work += other->job.activation_bytes();
+  std::vector<int64_t> prompt_rows(static_cast<size_t>(team_->size()));
+  for (const std::shared_ptr<Query>& other : queries_) {
+    in_work += other->job.activation_bytes();
+    if (other->rank >= 0) prompt_rows[static_cast<size_t>(other->rank)] += other->job.num_rows();
+  }
+  const auto rank = std::min_element(prompt_rows.begin(), prompt_rows.end()) - prompt_rows.begin();
   const int64_t free_bytes =
       in_work == 0 ? std::numeric_limits<int64_t>::max() : options_.activation_bytes - in_work;
-  return runner_.TryStartRound(query, free_bytes);
+  return runner_.TryStartRound(query, static_cast<int>(rank), free_bytes);
 }
 
 StepPlan Scheduler::BuildPlan() {
+  // The ranks share one device: one of them decodes for all, and reads the weights once.
   const auto ranks = static_cast<size_t>(team_->size());
   std::vector<std::vector<Query*>> prefills(ranks), decodes(ranks);
   for (const std::shared_ptr<Query>& query : queries_) {
     const auto rank = static_cast<size_t>(query->rank);
     if (query->state == Query::State::kPrefill) prefills[rank].push_back(query.get());
     if (query->state == Query::State::kDecode && query->stalled_since == absl::ZeroDuration()) {
-      decodes[rank].push_back(query.get());
+      decodes[0].push_back(query.get());
     }
   }
   return planner_.Plan(prefills, encoder_.Jobs(), decodes);

@@ -78,9 +78,9 @@ class RankFailureTest : public testing::TestWithParam<int> {
     engine_ = OpenOrDie(options);
   }
 
-  // Running ones on all other ranks, and then the one that breaks the last.
-  void AskUntilTheLastRankHasABadQuery() {
-    for (int i = 0; i < std::max(1, num_shards() - 1); ++i) {
+  // Running ones, and then the one that breaks the rank that decodes for all.
+  void AskUntilADecodeIsBad() {
+    for (int i = 0; i < 2; ++i) {
       queries_.push_back(std::make_unique<AsyncQuestion>(engine_.get(), RequestOf(kForEver)));
       queries_.back()->WaitForEvents(1);
     }
@@ -117,7 +117,7 @@ INSTANTIATE_TEST_SUITE_P(Shards, RankFailureTest, testing::Values(1, 3),
 TEST_P(RankFailureTest, EndsTheEngineAndKeepsWhatWasAccepted) {
   OpenWithFault();
   std::shared_ptr<Bank> bank = *engine_->banks().Create("needles", {});
-  AskUntilTheLastRankHasABadQuery();
+  AskUntilADecodeIsBad();
   queries_.push_back(std::make_unique<AsyncQuestion>(engine_.get(), RequestOf(kForEver)));  // waits
   IngestDocuments(bank.get());
   EXPECT_TRUE(engine_->healthy());
@@ -126,8 +126,7 @@ TEST_P(RankFailureTest, EndsTheEngineAndKeepsWhatWasAccepted) {
   for (const auto& query : queries_) {
     const absl::Status& status = query->Wait().status;
     EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
-    EXPECT_THAT(std::string(status.message()),
-                HasSubstr(absl::StrCat("shard ", num_shards() - 1, " failed")));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("shard 0 failed"));
   }
   EXPECT_FALSE(engine_->healthy());
   EXPECT_EQ(Ask(engine_.get(), RequestOf(kForEver)).status.code(), absl::StatusCode::kUnavailable);

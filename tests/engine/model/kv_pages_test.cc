@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <thread>
 #include <vector>
 
 namespace msa::engine {
@@ -54,6 +55,26 @@ TEST(KvPages, AReleasedSequenceLeavesNothingBehind) {
     kv.Release(&pool);
     EXPECT_EQ(pool.free_pages(), 40);
   }
+}
+
+TEST(KvPages, RanksTakeAndGiveAtTheSameTime) {
+  constexpr int kRanks = 4, kPages = 50;
+  KvPagePool pool(kShape, kRanks * kPages);
+  ASSERT_TRUE(pool.Reserve(kRanks * kPages));
+  std::vector<KvRows> rows(kRanks);
+  std::vector<std::thread> ranks;
+  for (KvRows& own : rows) {
+    ranks.emplace_back([&pool, &own] {
+      for (int turn = 0; turn < 100; ++turn) {
+        own.Clear(&pool);
+        for (int i = 0; i < kPages; ++i) own.Grow(&pool, kShape.rows_per_page);
+      }
+    });
+  }
+  for (std::thread& rank : ranks) rank.join();
+  std::set<void*> pages;
+  for (const KvRows& own : rows) pages.insert(own.pages().begin(), own.pages().end());
+  EXPECT_EQ(pages.size(), static_cast<size_t>(kRanks * kPages)) << "no page has two owners";
 }
 
 }  // namespace

@@ -178,7 +178,7 @@ size_t TestQuery::num_events() const {
   return read_.size();
 }
 
-void SchedulerTest::Open(const SchedulerOptions& options, int num_ranks, int64_t pages_per_rank) {
+void SchedulerTest::Open(const SchedulerOptions& options, int num_ranks, int64_t num_pages) {
   auto config = LoadModelConfig(kCheckpoint);
   ASSERT_TRUE(config.ok()) << config.status();
   config_ = *config;
@@ -200,13 +200,14 @@ void SchedulerTest::Open(const SchedulerOptions& options, int num_ranks, int64_t
                                 .model_fingerprint = weights_->fingerprint,
                                 .instruction_set = "any"};
   bank_ = std::make_shared<CitableBank>(geometry, num_ranks);
+  auto pages = std::make_unique<KvPagePool>(prefix_.shape, num_pages);
   std::vector<std::unique_ptr<Rank>> ranks;
   for (std::unique_ptr<Communicator>& communicator : MakeLocalCommunicators(num_ranks)) {
     ranks.push_back(std::make_unique<Rank>(
         &config_, weights_.get(), &prefix_, context, kernels::ComputeDType::kF32,
-        kernels::DType::kF32, pages_per_rank, std::move(communicator), /*probe=*/nullptr));
+        kernels::DType::kF32, pages.get(), std::move(communicator), /*probe=*/nullptr));
   }
-  team_ = std::make_unique<RankTeam>(std::move(ranks));
+  team_ = std::make_unique<RankTeam>(std::move(pages), std::move(ranks));
   scheduler_ = std::make_unique<Scheduler>(&config_, geometry, prefix_.num_rows, team_.get(),
                                            options, &clock_, &observer_);
 }
@@ -264,9 +265,7 @@ void SchedulerTest::PassTurn() {
 
 int64_t SchedulerTest::ReservedPages() {
   int64_t pages = 0;
-  BetweenSteps([&] {
-    for (int r = 0; r < team_->size(); ++r) pages += team_->rank(r).pool().reserved_pages();
-  });
+  BetweenSteps([&] { pages = team_->pool().reserved_pages(); });
   return pages;
 }
 

@@ -108,7 +108,7 @@ class TestQuery {
 // A scheduler over ranks that run the smallest test model.
 class SchedulerTest : public testing::Test {
  protected:
-  void Open(const SchedulerOptions& options, int num_ranks = 1, int64_t pages_per_rank = 4096);
+  void Open(const SchedulerOptions& options, int num_ranks = 1, int64_t num_pages = 4096);
   void Open() { Open(SchedulerOptions()); }
   void TearDown() override;
 

@@ -50,7 +50,7 @@ TEST_F(SchedulerTest, ADeadlineThatPassesInTheQueueEndsTheQueryThere) {
 }
 
 TEST_F(SchedulerTest, ADeadlineThatPassesWhileRunningGivesThePagesToTheNext) {
-  Open({}, /*num_ranks=*/1, /*pages_per_rank=*/PagesFor(30000));
+  Open({}, /*num_ranks=*/1, /*num_pages=*/PagesFor(30000));
   const auto late = AskForEver("late", clock_.Now() + absl::Seconds(10));
   late->WaitForText();
   const auto next = Ask("next", {.new_rows = 30000});
@@ -87,7 +87,7 @@ TEST_F(SchedulerTest, ADeadlineThatPassesInAnAssemblyEndsTheQueryAfterIt) {
 
 TEST_F(SchedulerTest, ASmallQueryDoesNotOvertakeABigOneThatWaitsForPages) {
   const int64_t small = 64, big = 512;
-  Open({}, /*num_ranks=*/1, /*pages_per_rank=*/PagesFor(big));
+  Open({}, /*num_ranks=*/1, /*num_pages=*/PagesFor(big));
   const auto held = AskAndHold("held", small);
   EXPECT_EQ(ReservedPages(), PagesFor(small));
   std::vector<std::unique_ptr<TestQuery>> others;
@@ -139,7 +139,7 @@ TEST_F(ActivationsTest, APromptBeyondTheBudgetIsWorkedOnAlone) {
 }
 
 TEST_F(SchedulerTest, ALaterRoundComesBeforeNewQueries) {
-  Open({}, /*num_ranks=*/1, /*pages_per_rank=*/PagesFor(512));
+  Open({}, /*num_ranks=*/1, /*num_pages=*/PagesFor(512));
   Gate reading, go_on;
   bank_->HoldReads(&reading, &go_on);
   const auto cites = Ask("cites", {.script = kCiteAndAnswer, .new_rows = 384});
@@ -157,7 +157,7 @@ TEST_F(SchedulerTest, ALaterRoundComesBeforeNewQueries) {
 }
 
 TEST_F(SchedulerTest, FewPagesServeEveryoneInTheEnd) {
-  Open({}, /*num_ranks=*/2, /*pages_per_rank=*/PagesFor(512));
+  Open({}, /*num_ranks=*/2, /*num_pages=*/PagesFor(512));
   std::vector<std::unique_ptr<TestQuery>> queries;
   for (int i = 0; i < 40; ++i) {
     queries.push_back(Ask("query", {.script = i % 3 == 0 ? kCiteAndAnswer : kAnswer,
@@ -171,6 +171,14 @@ TEST_F(SchedulerTest, FewPagesServeEveryoneInTheEnd) {
   PassTurn();
   EXPECT_EQ(scheduler_->num_running(), 0);
   EXPECT_EQ(scheduler_->num_waiting(), 0);
+}
+
+TEST_F(SchedulerTest, AQueryMayTakeThePagesOfAllRanks) {
+  Open({}, /*num_ranks=*/2, /*num_pages=*/PagesFor(512));
+  EXPECT_TRUE(Ask("large", {.new_rows = 512})->Wait().ok());
+  const absl::Status refused = Ask("too large", {.new_rows = 576})->Wait();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
+  EXPECT_EQ(kernels::DetailOf(refused).metadata["limit"], std::to_string(PagesFor(512)));
 }
 
 TEST_F(SchedulerTest, AQueueFullOfRequestsRefusesWithNumbers) {
