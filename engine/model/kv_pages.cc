@@ -31,7 +31,8 @@ void* KvPagePool::Take() {
   MSA_CHECK(taken_ < reserved_, "a page is reserved before it is taken");
   if (free_.empty()) {
     const auto page_bytes = static_cast<size_t>(shape_.bytes());
-    blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(page_bytes * kPagesPerBlock));
+    blocks_.push_back(kernels::AllocateLargeArray(page_bytes * kPagesPerBlock));
+    MSA_CHECK(blocks_.back() != nullptr, "out of memory for pages of keys and values");
     for (int64_t i = kPagesPerBlock; i-- > 0;) {
       free_.push_back(blocks_.back().get() + static_cast<size_t>(i) * page_bytes);
     }

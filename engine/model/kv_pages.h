@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "kernels/core/large_array.h"
 #include "kernels/ops/kv_span.h"
 
 namespace msa::engine {
@@ -39,7 +40,7 @@ class KvPagePool {
   int64_t reserved_ = 0;
   std::mutex mutex_;  // of what follows
   int64_t taken_ = 0;
-  std::vector<std::unique_ptr<std::byte[]>> blocks_;  // each of kPagesPerBlock pages
+  std::vector<kernels::LargeArray> blocks_;  // each of kPagesPerBlock pages
   std::vector<void*> free_;
 };
 

@@ -14,15 +14,17 @@ class RunningTopK {
  public:
   explicit RunningTopK(size_t k) : k_(k) {}
 
+  bool HasPlaceFor(const ScoredDocument& document) const {
+    return !is_full() || (k_ > 0 && document < heap_.front());
+  }
   void Offer(const ScoredDocument& document) {
-    if (heap_.size() < k_) {
-      heap_.push_back(document);
-      std::push_heap(heap_.begin(), heap_.end());
-    } else if (k_ > 0 && document < heap_.front()) {
+    if (!HasPlaceFor(document)) return;
+    if (is_full()) {
       std::pop_heap(heap_.begin(), heap_.end());
-      heap_.back() = document;
-      std::push_heap(heap_.begin(), heap_.end());
+      heap_.pop_back();
     }
+    heap_.push_back(document);
+    std::push_heap(heap_.begin(), heap_.end());
   }
 
   bool is_full() const { return heap_.size() == k_; }

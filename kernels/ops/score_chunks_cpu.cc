@@ -12,6 +12,7 @@
 #include "kernels/ops/document_visibility.h"
 #include "kernels/ops/dot_product.h"
 #include "kernels/ops/key_candidates.h"
+#include "kernels/ops/max_of_rows.h"
 #include "kernels/ops/row_ranges.h"
 #include "kernels/ops/running_top_k.h"
 
@@ -223,21 +224,18 @@ void Scorer::MultiplyKeys(DType dtype, const std::byte* keys, size_t num_chunks,
 void Scorer::ReduceRows(const float* row_scores, size_t num_chunks, float* chunk_scores) const {
   for (int64_t query = 0; query < num_queries(); ++query) {
     if (!visibility_.HasRows(Q(query))) continue;
+    const float* const rows = row_scores + Q(RowBegin(query)) * keys_per_block_;
+    const size_t num_rows = Q(RowEnd(query) - RowBegin(query));
     float* const target = chunk_scores + Q(query) * keys_per_block_;
-    const bool mean = args_.query_reduce == QueryReduce::kMean;
-    std::fill_n(target, num_chunks, mean ? 0.0f : kLowest);
-    for (int64_t row = RowBegin(query); row < RowEnd(query); ++row) {
-      const float* const source = row_scores + static_cast<size_t>(row) * keys_per_block_;
-      if (mean) {
-        for (size_t j = 0; j < num_chunks; ++j) target[j] += source[j];
-      } else {
-        for (size_t j = 0; j < num_chunks; ++j) target[j] = MaxIgnoringNaN(target[j], source[j]);
-      }
+    if (args_.query_reduce != QueryReduce::kMean) {
+      MaxOfRows(rows, num_rows, keys_per_block_, num_chunks, target);
+      continue;
     }
-    const auto count = static_cast<float>(RowEnd(query) - RowBegin(query));
-    if (mean) {
-      for (size_t j = 0; j < num_chunks; ++j) target[j] /= count;
+    std::fill_n(target, num_chunks, 0.0f);
+    for (size_t row = 0; row < num_rows; ++row) {
+      for (size_t j = 0; j < num_chunks; ++j) target[j] += rows[row * keys_per_block_ + j];
     }
+    for (size_t j = 0; j < num_chunks; ++j) target[j] /= static_cast<float>(num_rows);
   }
 }
 
@@ -254,12 +252,13 @@ void Scorer::Score(const DocumentRange& range, std::vector<RunningTopK>& top) co
     const auto num_chunks =
         static_cast<float>(extent.chunk_offsets[document + 1] - extent.chunk_offsets[document]);
     for (int64_t query = 0; query < num_queries(); ++query) {
-      if (visibility_.MayFind(Q(query), extent, document)) {
-        // Adding zero makes -0 the same score as 0.
-        const float score =
-            args_.scale * (mean ? open[Q(query)] / num_chunks : open[Q(query)]) + 0.0f;
-        top[Q(query)].Offer({std::isnan(score) ? kLowest : score, extent.numbers[document]});
-      }
+      // Adding zero makes -0 the same score as 0.
+      const float score =
+          args_.scale * (mean ? open[Q(query)] / num_chunks : open[Q(query)]) + 0.0f;
+      const ScoredDocument scored{std::isnan(score) ? kLowest : score, extent.numbers[document]};
+      RunningTopK& best = top[Q(query)];
+      if (best.HasPlaceFor(scored) && visibility_.MayFind(Q(query), extent, document))
+        best.Offer(scored);
       open[Q(query)] = mean ? 0.0f : kLowest;
     }
   };

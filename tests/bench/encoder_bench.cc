@@ -167,8 +167,9 @@ void Run(const BenchOptions& bench) {
     Encoder short_slices(&config, weights.get(), context, absl::Nanoseconds(1));
     CheckEncodings(&encoder, &short_slices, documents);
   }
-  const bench::MachineLimits limits =
-      bench::MeasureLimits(pool, {.processor_time = false, .threads = threads}, kLimitBufferBytes);
+  const std::vector<uint64_t> buffer(kLimitBufferBytes / sizeof(uint64_t));
+  const bench::MachineLimits limits = bench::MeasureLimits(
+      pool, {.processor_time = false, .threads = threads}, buffer.data(), kLimitBufferBytes);
   const bench::Clock processor{.processor_time = true, .threads = 1};
   double seconds = 0, processor_seconds = 0;
   for (int i = 0; i < bench.passes; ++i) {

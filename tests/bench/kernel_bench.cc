@@ -27,6 +27,12 @@
 
 namespace msa::bench {
 
+kernels::LargeArray AllocateOrStop(size_t num_bytes) {
+  kernels::LargeArray memory = kernels::AllocateLargeArray(num_bytes);
+  if (memory == nullptr) Stop(absl::StrCat("no memory for ", num_bytes, " bytes"));
+  return memory;
+}
+
 void CheckValue(const char* kernel, double actual, double expected, double tolerance) {
   if (std::abs(actual - expected) <= tolerance) return;
   std::fprintf(stderr, "%s: %.9g differs from the naive twin's %.9g; not timed\n", kernel, actual,
@@ -38,8 +44,11 @@ KernelBench::KernelBench(const KernelBenchOptions& options)
     : options_(options),
       clock_{options.processor_time, options.threads},
       pool_(options.threads),
-      memory_(values_.BF16(static_cast<size_t>(options.buffer_mib) << 19)),
-      limits_(MeasureLimits(pool_, clock_, static_cast<size_t>(options.buffer_mib) << 20)) {
+      owned_memory_(AllocateOrStop(static_cast<size_t>(options.buffer_mib) << 20)),
+      memory_(reinterpret_cast<kernels::BF16*>(owned_memory_.get()),
+              static_cast<size_t>(options.buffer_mib) << 19) {
+  values_.Fill(memory_);
+  limits_ = MeasureLimits(pool_, clock_, memory_.data(), memory_.size() * sizeof(kernels::BF16));
   std::printf("instruction set %s, %d threads: read %.1f GB/s, f32 %.0f GFLOPS, bf16 %.0f GFLOPS\n",
               std::string(kernels::InstructionSet()).c_str(), options.threads,
               limits_.read_bytes_per_second * 1e-9, limits_.f32_operations_per_second * 1e-9,

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
 #include "kernels/core/dtype.h"
+#include "kernels/core/large_array.h"
 #include "kernels/core/thread_pool.h"
 #include "nlohmann/json.hpp"
 #include "tests/bench/bench_output.h"
@@ -38,15 +40,16 @@ class Values {
     for (float& value : values) value = Next();
     return values;
   }
-  std::vector<kernels::BF16> BF16(size_t count) {
-    std::vector<kernels::BF16> values(count);
+  void Fill(absl::Span<kernels::BF16> values) {
     for (kernels::BF16& value : values) value = kernels::ToBF16(Next());
-    return values;
   }
 
  private:
   uint64_t state_ = 1;
 };
+
+// Ends the program where there is no memory.
+kernels::LargeArray AllocateOrStop(size_t num_bytes);
 
 // Ends the program: a wrong kernel is not timed.
 void CheckValue(const char* kernel, double actual, double expected, double tolerance);
@@ -64,8 +67,9 @@ class KernelBench {
 
   kernels::ThreadPool& pool() { return pool_; }
   Values& values() { return values_; }
-  // Random bf16 values, options.buffer_mib of them until somebody puts others there.
-  std::vector<kernels::BF16>& memory() { return memory_; }
+  // Random bf16 values, options.buffer_mib of them, in memory as weights and routing keys have it:
+  // aligned to 64 bytes, on huge pages. The read rate was measured over it.
+  absl::Span<const kernels::BF16> memory() const { return memory_; }
 
   bool Wanted(const std::string& name) const {
     return name.find(options_.only) != std::string::npos;
@@ -86,7 +90,8 @@ class KernelBench {
   Clock clock_;
   kernels::ThreadPool pool_;
   Values values_;
-  std::vector<kernels::BF16> memory_;
+  kernels::LargeArray owned_memory_;
+  absl::Span<kernels::BF16> memory_;
   MachineLimits limits_;
   nlohmann::ordered_json results_ = nlohmann::ordered_json::array();
 };

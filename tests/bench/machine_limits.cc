@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <ctime>
-#include <vector>
 
 #include "kernels/core/cpu_features.h"
 
@@ -116,16 +115,16 @@ __attribute__((target("avx2"))) void Read(const uint64_t* data, size_t count) {
   for (__m256i& sum : sums) Hide(sum);
 }
 
-double ReadBytesPerSecond(kernels::ThreadPool& pool, const Clock& clock, size_t bytes) {
+double ReadBytesPerSecond(kernels::ThreadPool& pool, const Clock& clock, const uint64_t* buffer,
+                          size_t size) {
   constexpr size_t kPart = (size_t{2} << 20) / sizeof(uint64_t);
   const auto parts_at_a_time = static_cast<size_t>(pool.num_threads());
-  std::vector<uint64_t> buffer(bytes / sizeof(uint64_t) + 1024, 1);
   double best = 0;
-  for (size_t first = 0; first + parts_at_a_time * kPart <= buffer.size();
+  for (size_t first = 0; first + parts_at_a_time * kPart <= size;
        first += parts_at_a_time * kPart) {
     const double start = clock.Now();
     pool.ParallelFor(pool.num_threads(), [&](int64_t task) {
-      Read(buffer.data() + first + static_cast<size_t>(task) * kPart, kPart);
+      Read(buffer + first + static_cast<size_t>(task) * kPart, kPart);
     });
     best = std::max(best, static_cast<double>(parts_at_a_time * kPart * sizeof(uint64_t)) /
                               (clock.Now() - start));
@@ -143,9 +142,11 @@ double Clock::Now() const {
   return processor_time ? seconds / threads : seconds;
 }
 
-MachineLimits MeasureLimits(kernels::ThreadPool& pool, const Clock& clock, size_t buffer_bytes) {
+MachineLimits MeasureLimits(kernels::ThreadPool& pool, const Clock& clock, const void* buffer,
+                            size_t buffer_bytes) {
   MachineLimits limits;
-  limits.read_bytes_per_second = ReadBytesPerSecond(pool, clock, buffer_bytes);
+  limits.read_bytes_per_second = ReadBytesPerSecond(
+      pool, clock, static_cast<const uint64_t*>(buffer), buffer_bytes / sizeof(uint64_t));
   const kernels::CpuLevel level = kernels::ActiveCpuLevel();
   limits.f32_operations_per_second = OperationsPerSecond(
       pool, clock, level == kernels::CpuLevel::kAvx2 ? &MultiplyAvx2 : &MultiplyAvx512);

@@ -15,10 +15,12 @@ struct Clock {
 
 // What this machine can do with all threads of a pool, measured now, on the level in use.
 struct MachineLimits {
-  double read_bytes_per_second = 0;       // a buffer far larger than the caches, read once per pass
+  double read_bytes_per_second = 0;       // a buffer far larger than the caches, read once
   double f32_operations_per_second = 0;   // multiply-adds on registers, two operations each
   double bf16_operations_per_second = 0;  // tdpbf16ps or vdpbf16ps on registers; below, as f32
 };
-MachineLimits MeasureLimits(kernels::ThreadPool& pool, const Clock& clock, size_t buffer_bytes);
+// `buffer`, which somebody has written, is what is read.
+MachineLimits MeasureLimits(kernels::ThreadPool& pool, const Clock& clock, const void* buffer,
+                            size_t buffer_bytes);
 
 }  // namespace msa::bench

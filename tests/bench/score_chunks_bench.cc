@@ -6,7 +6,6 @@
 #include <numeric>
 
 #include "absl/strings/str_format.h"
-#include "kernels/core/aligned_buffer.h"
 #include "kernels/ops/quantized_keys.h"
 #include "kernels/ops/score_chunks.h"
 #include "tests/bench/kernel_bench.h"
@@ -162,12 +161,16 @@ void BenchScoreFiles(const std::string& keys_file, const std::string& query_file
       Stop(path + " cannot be read");
     }
   };
+  std::vector<kernels::BF16> file;
   std::vector<float> query;
-  read(keys_file, &bench->memory());
+  read(keys_file, &file);
   read(query_file, &query);
-  const auto num_chunks = static_cast<int64_t>(bench->memory().size()) / kWidth;
+  const kernels::LargeArray memory = AllocateOrStop(file.size() * sizeof(kernels::BF16));
+  auto* const key_values = reinterpret_cast<kernels::BF16*>(memory.get());
+  std::copy(file.begin(), file.end(), key_values);
+  const auto num_chunks = static_cast<int64_t>(file.size()) / kWidth;
   const auto num_rows = static_cast<double>(query.size()) / kWidth;
-  Scoring scoring(&bench->pool(), bench->memory().data(), num_chunks, std::move(query));
+  Scoring scoring(&bench->pool(), key_values, num_chunks, std::move(query));
   const double seconds = bench->BestSeconds([&] { scoring.Run(); });
   const auto keys = static_cast<double>(num_chunks * kWidth);
   bench->Report(
@@ -180,17 +183,15 @@ void BenchScoreFiles(const std::string& keys_file, const std::string& query_file
 }
 
 void BenchScoreChunks(KernelBench* bench) {
-  kernels::AlignedBuffer buffer;
-  const std::byte* groups = nullptr;
-  const auto quantized = [&] {  // not before a line wants them
+  kernels::LargeArray groups;
+  const auto quantized = [&]() -> const std::byte* {  // not before a line wants them
     if (groups == nullptr) {
       const int64_t num_chunks = NumChunks(bench);
-      auto* const keys = buffer.Get<std::byte>(
-          static_cast<size_t>(kernels::QuantizedKeyBytes(num_chunks, kWidth)));
-      kernels::QuantizeKeys(bench->memory().data(), DType::kBF16, kWidth, 0, num_chunks, keys);
-      groups = keys;
+      groups = AllocateOrStop(static_cast<size_t>(kernels::QuantizedKeyBytes(num_chunks, kWidth)));
+      kernels::QuantizeKeys(bench->memory().data(), DType::kBF16, kWidth, 0, num_chunks,
+                            groups.get());
     }
-    return groups;
+    return groups.get();
   };
   for (const int64_t num_rows : {1, 8, 16, 48, 256}) {
     ExactLine(num_rows, 1, bench);
