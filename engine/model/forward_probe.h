@@ -19,12 +19,12 @@ class ForwardProbe {
                         absl::Span<const int32_t> /*routed_rows*/) {}
   // The routed rows of a prompt at an MSA layer, [routed rows, W].
   virtual void OnRouterQuery(int /*msa_index*/,
-                             kernels::HostView<const float, 2> /*router_query*/) {}
+                             kernels::TensorView<const float, 2> /*router_query*/) {}
   // Rows that left a layer, [rows, M]; `first_row` counts from the first token of the round's
   // prompt.
   virtual void OnHidden(int64_t /*layer*/, int64_t /*first_row*/,
-                        kernels::HostView<const float, 2> /*hidden*/) {}
-  virtual void OnLogits(kernels::HostView<const float, 1> /*logits*/) {}
+                        kernels::TensorView<const float, 2> /*hidden*/) {}
+  virtual void OnLogits(kernels::TensorView<const float, 1> /*logits*/) {}
 };
 
 }  // namespace msa::engine

@@ -13,7 +13,7 @@
 
 namespace msa::engine {
 
-using kernels::HostView;
+using kernels::TensorView;
 
 Transformer::Transformer(const ModelConfig* config, const Weights* weights,
                          kernels::OpContext context, kernels::ComputeDType compute)
@@ -40,21 +40,23 @@ int64_t Transformer::scratch_bytes() const {
 }
 
 absl::Status Transformer::Embed(absl::Span<const int32_t> token_ids,
-                                HostView<float, 2> hidden) const {
+                                TensorView<float, 2> hidden) const {
   return kernels::Embed(context_, weights_->embedding, token_ids, hidden);
 }
 
-absl::Status Transformer::Project(int64_t layer, HostView<const float, 2> hidden,
+absl::Status Transformer::Project(int64_t layer, TensorView<const float, 2> hidden,
                                   absl::Span<const int32_t> positions, const Projections& out) {
   const ModelConfig& c = *config_;
   const LayerWeights& w = weights_->layers[static_cast<size_t>(layer)];
   const int64_t rows = hidden.shape[0];
   MSA_CHECK(rows <= kMaxRows, "a slice fits the scratch");
-  if (!positions.empty())
-    rope_table_.Extend(int64_t{*std::max_element(positions.begin(), positions.end())} + 1);
+  if (!positions.empty()) {
+    const int32_t last = *std::max_element(positions.begin(), positions.end());
+    MSA_RETURN_IF_ERROR(rope_table_.Extend(context_, int64_t{last} + 1));
+  }
   MSA_RETURN_IF_ERROR(kernels::RmsNorm(context_, hidden, w.input_norm, c.rms_epsilon,
                                        {normed_.data(), {rows, c.hidden_size}}));
-  const HostView<const float, 2> normed{normed_.data(), {rows, c.hidden_size}};
+  const TensorView<const float, 2> normed{normed_.data(), {rows, c.hidden_size}};
 
   // A router shared with attention routes with its queries, and its keys are pooled by the caller.
   const bool routes = out.router_query.data != nullptr;
@@ -87,8 +89,8 @@ absl::Status Transformer::Project(int64_t layer, HostView<const float, 2> hidden
   return absl::OkStatus();
 }
 
-absl::Status Transformer::Mix(int64_t layer, HostView<const float, 2> attention,
-                              HostView<float, 2> hidden) {
+absl::Status Transformer::Mix(int64_t layer, TensorView<const float, 2> attention,
+                              TensorView<float, 2> hidden) {
   const ModelConfig& c = *config_;
   const LayerWeights& w = weights_->layers[static_cast<size_t>(layer)];
   const int64_t rows = hidden.shape[0];
@@ -96,15 +98,15 @@ absl::Status Transformer::Mix(int64_t layer, HostView<const float, 2> attention,
   MSA_RETURN_IF_ERROR(MatMul(attention, w.output, hidden.data, /*add=*/true));
   MSA_RETURN_IF_ERROR(kernels::RmsNorm(context_, {hidden.data, hidden.shape}, w.post_attention_norm,
                                        c.rms_epsilon, {normed_.data(), {rows, c.hidden_size}}));
-  const HostView<const float, 2> normed{normed_.data(), {rows, c.hidden_size}};
+  const TensorView<const float, 2> normed{normed_.data(), {rows, c.hidden_size}};
   MSA_RETURN_IF_ERROR(MatMulEach(normed, {{w.gate, gate_.data()}, {w.up, up_.data()}}));
-  const HostView<const float, 2> gate{gate_.data(), {rows, c.ffn_size}};
+  const TensorView<const float, 2> gate{gate_.data(), {rows, c.ffn_size}};
   MSA_RETURN_IF_ERROR(
       kernels::SiluMul(context_, gate, {up_.data(), gate.shape}, {gate_.data(), gate.shape}));
   return MatMul(gate, w.down, hidden.data, /*add=*/true);
 }
 
-absl::Status Transformer::Logits(HostView<const float, 2> hidden, HostView<float, 2> logits) {
+absl::Status Transformer::Logits(TensorView<const float, 2> hidden, TensorView<float, 2> logits) {
   const int64_t rows = hidden.shape[0];
   MSA_CHECK(rows <= kMaxRows, "a batch fits the scratch");
   MSA_RETURN_IF_ERROR(kernels::RmsNorm(context_, hidden, weights_->final_norm, config_->rms_epsilon,
@@ -112,8 +114,8 @@ absl::Status Transformer::Logits(HostView<const float, 2> hidden, HostView<float
   return MatMul({normed_.data(), {rows, config_->hidden_size}}, weights_->lm_head, logits.data);
 }
 
-absl::Status Transformer::MatMul(HostView<const float, 2> input, const kernels::MatrixView& weight,
-                                 float* output, bool add) const {
+absl::Status Transformer::MatMul(TensorView<const float, 2> input,
+                                 const kernels::MatrixView& weight, float* output, bool add) const {
   return kernels::MatMul(context_, {.input = input,
                                     .weight = weight,
                                     .output = {output, {input.shape[0], weight.rows}},
@@ -121,7 +123,7 @@ absl::Status Transformer::MatMul(HostView<const float, 2> input, const kernels::
                                     .compute = compute_});
 }
 
-absl::Status Transformer::MatMulEach(HostView<const float, 2> input,
+absl::Status Transformer::MatMulEach(TensorView<const float, 2> input,
                                      std::initializer_list<Product> products) const {
   std::array<kernels::MatMulProduct, 8> wanted;
   size_t count = 0;
@@ -134,7 +136,7 @@ absl::Status Transformer::MatMulEach(HostView<const float, 2> input,
 }
 
 absl::Status Transformer::NormHeads(float* heads, int64_t num_rows, int64_t num_heads,
-                                    HostView<const float, 1> weight) const {
+                                    TensorView<const float, 1> weight) const {
   const std::array<int64_t, 2> shape{num_rows * num_heads, config_->head_dim};
   return kernels::RmsNorm(context_, {heads, shape}, weight, config_->rms_epsilon, {heads, shape});
 }

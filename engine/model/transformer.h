@@ -16,11 +16,11 @@ namespace msa::engine {
 
 // What a layer makes of its input before attention. Empty views are not computed.
 struct Projections {
-  kernels::HostView<float, 3> query{};       // [T, Hq, D], normed, with RoPE
-  kernels::HostView<float, 3> key{};         // [T, Hkv, D], normed, with RoPE
-  kernels::HostView<float, 3> value{};       // [T, Hkv, D]
-  kernels::HostView<float, 3> router_key{};  // [T, Hkv, D], MSA layers: no norm, no RoPE
-  kernels::HostView<float, 2>
+  kernels::TensorView<float, 3> query{};       // [T, Hq, D], normed, with RoPE
+  kernels::TensorView<float, 3> key{};         // [T, Hkv, D], normed, with RoPE
+  kernels::TensorView<float, 3> value{};       // [T, Hkv, D]
+  kernels::TensorView<float, 3> router_key{};  // [T, Hkv, D], MSA layers: no norm, no RoPE
+  kernels::TensorView<float, 2>
       router_query{};  // [T, W], MSA layers: what ScoreChunks takes, see router_query_width
 };
 
@@ -45,31 +45,33 @@ class Transformer {
   int64_t scratch_bytes() const;
 
   // hidden [T, M] = embedding rows.
-  absl::Status Embed(absl::Span<const int32_t> token_ids, kernels::HostView<float, 2> hidden) const;
+  absl::Status Embed(absl::Span<const int32_t> token_ids,
+                     kernels::TensorView<float, 2> hidden) const;
 
   // Norm, projections, per-head norms, RoPE. hidden [T, M], T <= kMaxRows.
-  absl::Status Project(int64_t layer, kernels::HostView<const float, 2> hidden,
+  absl::Status Project(int64_t layer, kernels::TensorView<const float, 2> hidden,
                        absl::Span<const int32_t> positions, const Projections& out);
 
   // Output projection and MLP: hidden += attention * Wo; hidden += mlp(norm(hidden)). attention [T,
   // Hq * D].
-  absl::Status Mix(int64_t layer, kernels::HostView<const float, 2> attention,
-                   kernels::HostView<float, 2> hidden);
+  absl::Status Mix(int64_t layer, kernels::TensorView<const float, 2> attention,
+                   kernels::TensorView<float, 2> hidden);
 
   // logits [T, V] of final hidden states [T, M].
-  absl::Status Logits(kernels::HostView<const float, 2> hidden, kernels::HostView<float, 2> logits);
+  absl::Status Logits(kernels::TensorView<const float, 2> hidden,
+                      kernels::TensorView<float, 2> logits);
 
  private:
-  absl::Status MatMul(kernels::HostView<const float, 2> input, const kernels::MatrixView& weight,
+  absl::Status MatMul(kernels::TensorView<const float, 2> input, const kernels::MatrixView& weight,
                       float* output, bool add = false) const;
   struct Product {
     const kernels::MatrixView& weight;
     float* output;  // null: not wanted
   };
-  absl::Status MatMulEach(kernels::HostView<const float, 2> input,
+  absl::Status MatMulEach(kernels::TensorView<const float, 2> input,
                           std::initializer_list<Product> products) const;
   absl::Status NormHeads(float* heads, int64_t num_rows, int64_t num_heads,
-                         kernels::HostView<const float, 1> weight) const;
+                         kernels::TensorView<const float, 1> weight) const;
 
   const ModelConfig* config_;
   const Weights* weights_;

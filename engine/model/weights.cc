@@ -24,8 +24,8 @@ namespace {
 using kernels::BF16;
 using kernels::ComputeDType;
 using kernels::DType;
-using kernels::HostView;
 using kernels::MatrixView;
+using kernels::TensorView;
 
 constexpr int kMaxLoadThreads = 32;
 constexpr int64_t kElementsPerTask = 1 << 20;
@@ -159,11 +159,11 @@ class LoadedWeights : public Weights {
     return view;
   }
 
-  absl::StatusOr<HostView<const float, 1>> Vector(const std::string& name, int64_t size,
-                                                  kernels::ThreadPool& pool) {
+  absl::StatusOr<TensorView<const float, 1>> Vector(const std::string& name, int64_t size,
+                                                    kernels::ThreadPool& pool) {
     MSA_ASSIGN_OR_RETURN(const CheckpointTensor tensor, checkpoint_->Find(name, {size}));
     MSA_ASSIGN_OR_RETURN(const void* data, Place(name, tensor, pool));
-    return HostView<const float, 1>{static_cast<const float*>(data), {size}};
+    return TensorView<const float, 1>{static_cast<const float*>(data), {size}};
   }
 
   static size_t Aligned(size_t size) { return (size + kAlignment - 1) / kAlignment * kAlignment; }

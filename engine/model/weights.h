@@ -13,17 +13,17 @@
 namespace msa::engine {
 
 struct LayerWeights {
-  kernels::HostView<const float, 1> input_norm;           // [M]
-  kernels::HostView<const float, 1> post_attention_norm;  // [M]
-  kernels::HostView<const float, 1> query_norm;           // [D]
-  kernels::HostView<const float, 1> key_norm;             // [D]
-  kernels::MatrixView query;                              // [Hq * D, M]
-  kernels::MatrixView key;                                // [Hkv * D, M]
-  kernels::MatrixView value;                              // [Hkv * D, M]
-  kernels::MatrixView output;                             // [M, Hq * D]
-  kernels::MatrixView gate;                               // [F, M]
-  kernels::MatrixView up;                                 // [F, M]
-  kernels::MatrixView down;                               // [M, F]
+  kernels::TensorView<const float, 1> input_norm;           // [M]
+  kernels::TensorView<const float, 1> post_attention_norm;  // [M]
+  kernels::TensorView<const float, 1> query_norm;           // [D]
+  kernels::TensorView<const float, 1> key_norm;             // [D]
+  kernels::MatrixView query;                                // [Hq * D, M]
+  kernels::MatrixView key;                                  // [Hkv * D, M]
+  kernels::MatrixView value;                                // [Hkv * D, M]
+  kernels::MatrixView output;                               // [M, Hq * D]
+  kernels::MatrixView gate;                                 // [F, M]
+  kernels::MatrixView up;                                   // [F, M]
+  kernels::MatrixView down;                                 // [M, F]
   kernels::MatrixView
       router_query;                // [Hq * D, M]; rows = 0 on other layers or with a shared router
   kernels::MatrixView router_key;  // [Hkv * D, M]; likewise
@@ -44,10 +44,10 @@ class Weights {
                                                        kernels::ComputeDType compute);
   virtual ~Weights() = default;
 
-  kernels::MatrixView embedding;                 // [V, M]
-  kernels::MatrixView lm_head;                   // [V, M]; the embedding when tied
-  kernels::HostView<const float, 1> final_norm;  // [M]
-  std::vector<LayerWeights> layers;              // [L]
+  kernels::MatrixView embedding;                   // [V, M]
+  kernels::MatrixView lm_head;                     // [V, M]; the embedding when tied
+  kernels::TensorView<const float, 1> final_norm;  // [M]
+  std::vector<LayerWeights> layers;                // [L]
 
   // XXH3-128 (hex) over the names, dtypes, shapes and bytes of all tensors that the model reads and over the settings of
   // ModelConfig that change encodings (geometry, MSA layers, pooling, router, similarity, rope, eps): banks are bound to it.

@@ -10,7 +10,7 @@
 namespace msa::engine {
 namespace {
 
-using kernels::HostView;
+using kernels::TensorView;
 
 // One row of `width` numbers into the bank's dtype.
 void StoreRow(const float* row, int64_t width, kernels::DType dtype, std::byte* out) {

@@ -14,7 +14,7 @@
 
 namespace msa::engine {
 
-using kernels::HostView;
+using kernels::TensorView;
 
 SequencePass::SequencePass(const TemplatePrefix* prefix, Transformer* transformer, KvPagePool* pool,
                            ForwardProbe* probe)
@@ -153,7 +153,8 @@ absl::Status SequencePass::AttendPrompt(Query* query, const Slice& slice) {
        .groups = {&group, 1},
        .scale = c.attention_scale(),
        .output = {attention_rows_.data(), {rows, c.num_query_heads, c.head_dim}}}));
-  const HostView<float, 2> hidden{job.hidden.data() + first * c.hidden_size, {rows, c.hidden_size}};
+  const TensorView<float, 2> hidden{job.hidden.data() + first * c.hidden_size,
+                                    {rows, c.hidden_size}};
   MSA_RETURN_IF_ERROR(
       transformer_->Mix(slice.at.layer, {attention_rows_.data(), {rows, c.query_width()}}, hidden));
   if (probe_ != nullptr)
@@ -182,7 +183,7 @@ absl::Status SequencePass::Decode(const std::vector<Query*>& queries) {
         static_cast<int32_t>(query->num_local_rows + prefix_->num_rows + c.doc_top_k));
     batch_.visible.push_back(static_cast<int32_t>(query->num_local_rows + 1));
   }
-  const HostView<float, 2> hidden{hidden_rows_.data(), {rows, c.hidden_size}};
+  const TensorView<float, 2> hidden{hidden_rows_.data(), {rows, c.hidden_size}};
   const std::array<int64_t, 3> query_shape{rows, c.num_query_heads, c.head_dim};
   const std::array<int64_t, 3> kv_shape{rows, c.num_kv_heads, c.head_dim};
   MSA_RETURN_IF_ERROR(transformer_->Embed(batch_.token_ids, hidden));
@@ -238,7 +239,7 @@ absl::Status SequencePass::Decode(const std::vector<Query*>& queries) {
 
 // The next token of every sequence from its last row.
 absl::Status SequencePass::ChooseTokens(absl::Span<Query* const> queries,
-                                        HostView<const float, 2> hidden) {
+                                        TensorView<const float, 2> hidden) {
   const int64_t vocab = config_->vocab_size;
   logits_.resize(std::max(logits_.size(), queries.size() * static_cast<size_t>(vocab)));
   MSA_RETURN_IF_ERROR(transformer_->Logits(hidden, {logits_.data(), {hidden.shape[0], vocab}}));

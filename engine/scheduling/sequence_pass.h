@@ -40,7 +40,7 @@ class SequencePass {
   // All rows of a prompt, once the last of them is about to enter the first MSA layer.
   void KeepRows(Query* query) const;
   absl::Status ChooseTokens(absl::Span<Query* const> queries,
-                            kernels::HostView<const float, 2> hidden);
+                            kernels::TensorView<const float, 2> hidden);
 
   // What a decode batch lists of its sequences, of use within Decode only; kept, so that a step does
   // not allocate it anew.

@@ -34,7 +34,7 @@ absl::StatusOr<TemplatePrefix> ComputeTemplatePrefix(Transformer* transformer,
   std::vector<int32_t> positions;
   for (int32_t i = 0; i < rows; ++i) positions.push_back(i);
   const std::vector<int64_t> offsets{0, rows};
-  const kernels::HostView<float, 2> x{hidden.data(), {rows, c.hidden_size}};
+  const kernels::TensorView<float, 2> x{hidden.data(), {rows, c.hidden_size}};
   MSA_RETURN_IF_ERROR(transformer->Embed(head_ids, x));
   const auto page_bytes = static_cast<size_t>(prefix.shape.bytes());
   const int64_t num_pages = (rows + kRowsPerPage - 1) / kRowsPerPage;

@@ -9,6 +9,8 @@ inline constexpr bool kBuiltWithCuda = true;
 }
 #else
 using cudaError_t = int;
+using cudaEvent_t = void*;
+using cudaStream_t = void*;
 namespace msa::kernels {
 inline constexpr bool kBuiltWithCuda = false;
 }

@@ -1,13 +1,15 @@
 #include "kernels/core/device.h"
 
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/core/check.h"
 #include "kernels/core/cpu_features.h"
-#include "kernels/core/cuda_api.h"
 #include "kernels/core/device_cuda.h"
+#include "kernels/core/large_array.h"
 #include "kernels/core/status_macros.h"
+#include "kernels/core/stream.h"
 
 namespace msa::kernels {
 namespace {
@@ -23,14 +25,6 @@ absl::Status CheckCuda() {
       "device cuda: this build has no CUDA (nvcc was not found when it was configured)");
 }
 
-absl::Status CopyStatus(cudaError_t error, const std::string& purpose) {
-  if constexpr (kBuiltWithCuda) {
-    if (error == cudaError_t{}) return absl::OkStatus();
-    return absl::InternalError(absl::StrCat("copy of ", purpose, ": ", cuda::ErrorText(error)));
-  }
-  return CheckCuda();
-}
-
 }  // namespace
 
 absl::Status CheckDeviceAvailable(DeviceKind device) {
@@ -42,13 +36,25 @@ absl::Status CheckDeviceAvailable(DeviceKind device) {
   return absl::FailedPreconditionError("device cpu: this program needs a CPU with AVX2 and FMA");
 }
 
-absl::StatusOr<DeviceBuffer> DeviceBuffer::Allocate(DeviceKind device, size_t bytes,
-                                                    std::string purpose) {
-  if (device != DeviceKind::kCuda) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(purpose, ": device memory exists on device cuda only"));
+absl::Status CudaStatus(cudaError_t error, absl::string_view what) {
+  if (error == cudaError_t{}) return absl::OkStatus();
+  if constexpr (kBuiltWithCuda) {
+    return absl::InternalError(absl::StrCat(what, " on device cuda: ", cuda::ErrorText(error)));
   }
+  return CheckCuda();
+}
+
+absl::StatusOr<Buffer> Buffer::Allocate(DeviceKind device, size_t bytes,
+                                        const std::string& purpose) {
   MSA_RETURN_IF_ERROR(CheckDeviceAvailable(device));
+  if (device == DeviceKind::kCpu) {
+    LargeArray memory = AllocateLargeArray(bytes);
+    if (memory == nullptr) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(purpose, ": no memory for ", bytes, " bytes"));
+    }
+    return Buffer(device, memory.release(), bytes);
+  }
   void* data = nullptr;
   if constexpr (kBuiltWithCuda) {
     const cudaError_t error = cuda::Allocate(bytes, &data);
@@ -57,39 +63,57 @@ absl::StatusOr<DeviceBuffer> DeviceBuffer::Allocate(DeviceKind device, size_t by
           absl::StrCat(purpose, ": ", bytes, " bytes of device memory: ", cuda::ErrorText(error)));
     }
   }
-  return DeviceBuffer(data, bytes, std::move(purpose));
+  return Buffer(device, data, bytes);
 }
 
-DeviceBuffer::DeviceBuffer(void* data, size_t bytes, std::string purpose)
-    : data_(data), bytes_(bytes), purpose_(std::move(purpose)) {}
+Buffer::Buffer(DeviceKind device, void* data, size_t bytes)
+    : device_(device), data_(data), bytes_(bytes) {}
 
-DeviceBuffer::DeviceBuffer(DeviceBuffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)),
-      bytes_(std::exchange(other.bytes_, 0)),
-      purpose_(std::move(other.purpose_)) {}
+Buffer::Buffer(Buffer&& other) noexcept
+    : device_(other.device_),
+      data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)) {}
 
-DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  std::swap(device_, other.device_);
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
-  std::swap(purpose_, other.purpose_);
   return *this;
 }
 
-DeviceBuffer::~DeviceBuffer() {
-  if constexpr (kBuiltWithCuda) {
+Buffer::~Buffer() {
+  if (device_ == DeviceKind::kCpu) {
+    FreeLargeArray()(static_cast<std::byte*>(data_));
+  } else if constexpr (kBuiltWithCuda) {
     if (data_ != nullptr) cuda::Free(data_);
   }
 }
 
-absl::Status DeviceBuffer::CopyFromHost(const void* host, size_t bytes) {
-  MSA_CHECK(bytes <= bytes_, "copy past the end of device memory");
-  if constexpr (kBuiltWithCuda) return CopyStatus(cuda::CopyToDevice(host, bytes, data_), purpose_);
+absl::Status CopyFromHost(const OpContext& context, const void* host, size_t bytes, void* data,
+                          absl::string_view what) {
+  if (context.device == DeviceKind::kCpu) {
+    if (bytes > 0) std::memcpy(data, host, bytes);
+    return absl::OkStatus();
+  }
+  if constexpr (kBuiltWithCuda) {
+    MSA_RETURN_IF_ERROR(
+        CudaStatus(cuda::CopyToDevice(context.stream->handle(), host, bytes, data), what));
+    return CudaStatus(cuda::Synchronize(context.stream->handle()), what);
+  }
   return CheckCuda();
 }
 
-absl::Status DeviceBuffer::CopyToHost(void* host, size_t bytes) const {
-  MSA_CHECK(bytes <= bytes_, "copy past the end of device memory");
-  if constexpr (kBuiltWithCuda) return CopyStatus(cuda::CopyToHost(data_, bytes, host), purpose_);
+absl::Status CopyToHost(const OpContext& context, const void* data, size_t bytes, void* host,
+                        absl::string_view what) {
+  if (context.device == DeviceKind::kCpu) {
+    if (bytes > 0) std::memcpy(host, data, bytes);
+    return absl::OkStatus();
+  }
+  if constexpr (kBuiltWithCuda) {
+    MSA_RETURN_IF_ERROR(
+        CudaStatus(cuda::CopyToHost(context.stream->handle(), data, bytes, host), what));
+    return CudaStatus(cuda::Synchronize(context.stream->handle()), what);
+  }
   return CheckCuda();
 }
 

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "kernels/core/cuda_api.h"
 #include "kernels/core/op_context.h"
 
 namespace msa::kernels {
@@ -16,37 +16,37 @@ namespace msa::kernels {
 // which. Cheap after the first call; thread-safe.
 absl::Status CheckDeviceAvailable(DeviceKind device);
 
-// A row-major, densely packed array of rank R in device memory that somebody else owns; not
-// readable on the host.
-template <class T, int R>
-struct DeviceView {
-  T* device_data = nullptr;
-  std::array<int64_t, R> shape{};
-};
+// OK, or INTERNAL: "`what` on device cuda: " and what the runtime calls the error.
+absl::Status CudaStatus(cudaError_t error, absl::string_view what);
 
-// Device memory requested for a purpose, which the out-of-memory message names. Device 0, default
-// stream.
-class DeviceBuffer {
+// Memory of a device, requested for a purpose, which the out-of-memory message names. On a CUDA
+// machine that of the device that the calling thread uses; on the CPU as LargeArray has it.
+class Buffer {
  public:
-  static absl::StatusOr<DeviceBuffer> Allocate(DeviceKind device, size_t bytes,
-                                               std::string purpose);
-  DeviceBuffer(DeviceBuffer&& other) noexcept;
-  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept;
-  ~DeviceBuffer();
+  // RESOURCE_EXHAUSTED when there is no memory; else as CheckDeviceAvailable.
+  static absl::StatusOr<Buffer> Allocate(DeviceKind device, size_t bytes,
+                                         const std::string& purpose);
+  Buffer() = default;  // of no bytes
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+  ~Buffer();
 
-  void* device_data() const { return data_; }
+  void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
 
-  // `bytes` from the buffer's start; at most bytes(). Both wait until the copy is done.
-  absl::Status CopyFromHost(const void* host, size_t bytes);
-  absl::Status CopyToHost(void* host, size_t bytes) const;
-
  private:
-  DeviceBuffer(void* data, size_t bytes, std::string purpose);
+  Buffer(DeviceKind device, void* data, size_t bytes);
 
-  void* data_;
-  size_t bytes_;
-  std::string purpose_;
+  DeviceKind device_ = DeviceKind::kCpu;
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
 };
+
+// Between host memory and the context's device, behind the work that its stream has; done when they
+// return. `what` is copied, for the message of an error.
+absl::Status CopyFromHost(const OpContext& context, const void* host, size_t bytes, void* data,
+                          absl::string_view what);
+absl::Status CopyToHost(const OpContext& context, const void* data, size_t bytes, void* host,
+                        absl::string_view what);
 
 }  // namespace msa::kernels

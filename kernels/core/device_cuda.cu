@@ -17,15 +17,29 @@ int NumDevices(std::string* why_none) {
 std::string ErrorText(cudaError_t error) { return cudaGetErrorString(error); }
 
 cudaError_t Allocate(size_t bytes, void** data) { return cudaMalloc(data, bytes); }
-
 void Free(void* data) { cudaFree(data); }
+cudaError_t AllocatePinned(size_t bytes, void** data) { return cudaMallocHost(data, bytes); }
+void FreePinned(void* data) { cudaFreeHost(data); }
 
-cudaError_t CopyToDevice(const void* host, size_t bytes, void* device) {
-  return cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice);
+cudaError_t CreateStream(cudaStream_t* stream) {
+  return cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking);
 }
+void DestroyStream(cudaStream_t stream) { cudaStreamDestroy(stream); }
+cudaError_t Synchronize(cudaStream_t stream) { return cudaStreamSynchronize(stream); }
+cudaError_t CreateEvent(cudaEvent_t* event) {
+  return cudaEventCreateWithFlags(event, cudaEventDisableTiming);
+}
+void DestroyEvent(cudaEvent_t event) { cudaEventDestroy(event); }
+cudaError_t Record(cudaEvent_t event, cudaStream_t stream) {
+  return cudaEventRecord(event, stream);
+}
+cudaError_t Wait(cudaEvent_t event) { return cudaEventSynchronize(event); }
 
-cudaError_t CopyToHost(const void* device, size_t bytes, void* host) {
-  return cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost);
+cudaError_t CopyToDevice(cudaStream_t stream, const void* host, size_t bytes, void* device) {
+  return cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream);
+}
+cudaError_t CopyToHost(cudaStream_t stream, const void* device, size_t bytes, void* host) {
+  return cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream);
 }
 
 }  // namespace msa::kernels::cuda

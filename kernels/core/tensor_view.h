@@ -9,10 +9,10 @@
 
 namespace msa::kernels {
 
-// A row-major, densely packed array of rank R in host memory that somebody else owns. Device memory
-// has its own type.
+// A row-major, densely packed array of rank R that somebody else owns, in the memory of the device
+// that an op's context names.
 template <class T, int R>
-struct HostView {
+struct TensorView {
   T* data = nullptr;
   std::array<int64_t, R> shape{};
 
@@ -24,7 +24,7 @@ struct HostView {
 };
 
 // A weight matrix [rows, columns] (rows = outputs, as in a checkpoint) whose dtype is known at run
-// time: bf16 or f32.
+// time: bf16 or f32. Likewise in the memory of the context's device.
 struct MatrixView {
   const void* data = nullptr;
   DType dtype = DType::kF32;

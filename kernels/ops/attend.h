@@ -24,11 +24,11 @@ struct AttendGroup {
 };
 
 struct AttendArgs {
-  HostView<const float, 3> query;  // [T, Hq, D]
+  TensorView<const float, 3> query;  // [T, Hq, D]
   KvPageShape shape;
   absl::Span<const AttendGroup> groups;
-  float scale = 1.0f;         // D^-0.5
-  HostView<float, 3> output;  // [T, Hq, D]
+  float scale = 1.0f;           // D^-0.5
+  TensorView<float, 3> output;  // [T, Hq, D]
 };
 
 // Softmax attention over [shared spans; the first `visible` local rows]. Head h reads KV head h /

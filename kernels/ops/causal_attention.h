@@ -10,16 +10,16 @@
 namespace msa::kernels {
 
 struct CausalAttentionArgs {
-  HostView<const float, 3> query;  // [T, Hq, D]
-  HostView<const float, 3> key;    // [T, Hkv, D]
-  HostView<const float, 3> value;  // [T, Hkv, D]
+  TensorView<const float, 3> query;  // [T, Hq, D]
+  TensorView<const float, 3> key;    // [T, Hkv, D]
+  TensorView<const float, 3> value;  // [T, Hkv, D]
   // [N + 1], rows of document n are doc_offsets[n] .. doc_offsets[n + 1].
   absl::Span<const int64_t> doc_offsets;
   // Only query rows [row_begin, row_end) are computed (a slice).
   int64_t row_begin = 0;
   int64_t row_end = 0;
-  float scale = 1.0f;         // D^-0.5
-  HostView<float, 3> output;  // [row_end - row_begin, Hq, D]
+  float scale = 1.0f;           // D^-0.5
+  TensorView<float, 3> output;  // [row_end - row_begin, Hq, D]
 };
 
 // Softmax attention of ragged documents: a row sees the rows of its own document up to itself. Head

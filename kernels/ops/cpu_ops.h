@@ -22,22 +22,22 @@ namespace msa::kernels::cpu {
 void Attend(ThreadPool& pool, const AttendArgs& args);
 void CausalAttention(ThreadPool& pool, const CausalAttentionArgs& args);
 void Embed(ThreadPool& pool, const MatrixView& table, absl::Span<const int32_t> token_ids,
-           HostView<float, 2> output);
+           TensorView<float, 2> output);
 void GatherMemory(ThreadPool& pool, const GatherMemoryArgs& args);
 void StoreLocal(ThreadPool& pool, const StoreLocalArgs& args);
 // At most kMostProducts, of weights in one dtype.
 inline constexpr size_t kMostProducts = 8;
-void MatMulEach(ThreadPool& pool, HostView<const float, 2> input,
+void MatMulEach(ThreadPool& pool, TensorView<const float, 2> input,
                 absl::Span<const MatMulProduct> products, ComputeDType compute);
 void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args);
-void RmsNorm(ThreadPool& pool, HostView<const float, 2> input, HostView<const float, 1> weight,
-             float epsilon, HostView<float, 2> output);
-void Rope(ThreadPool& pool, HostView<float, 3> heads, absl::Span<const int32_t> positions,
+void RmsNorm(ThreadPool& pool, TensorView<const float, 2> input, TensorView<const float, 1> weight,
+             float epsilon, TensorView<float, 2> output);
+void Rope(ThreadPool& pool, TensorView<float, 3> heads, absl::Span<const int32_t> positions,
           const RopeTable& table);
 void RouterQuery(ThreadPool& pool, const RouterQueryArgs& args);
 absl::StatusOr<int32_t> SampleToken(const SampleArgs& args);
 void ScoreChunks(ThreadPool& pool, const ScoreChunksArgs& args);
-void SiluMul(ThreadPool& pool, HostView<const float, 2> gate, HostView<const float, 2> up,
-             HostView<float, 2> output);
+void SiluMul(ThreadPool& pool, TensorView<const float, 2> gate, TensorView<const float, 2> up,
+             TensorView<float, 2> output);
 
 }  // namespace msa::kernels::cpu

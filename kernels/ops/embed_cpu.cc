@@ -5,7 +5,7 @@
 namespace msa::kernels::cpu {
 
 void Embed(ThreadPool& pool, const MatrixView& table, absl::Span<const int32_t> token_ids,
-           HostView<float, 2> output) {
+           TensorView<float, 2> output) {
   const auto columns = static_cast<size_t>(table.columns);
   const auto* const rows = static_cast<const std::byte*>(table.data);
   ParallelForRows(pool, output.shape[0], table.columns, [&](int64_t begin, int64_t end) {

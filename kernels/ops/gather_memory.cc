@@ -1,7 +1,9 @@
 #include "kernels/ops/gather_memory.h"
 
 #include "kernels/core/status_macros.h"
+#include "kernels/core/stream.h"
 #include "kernels/ops/cpu_ops.h"
+#include "kernels/ops/cuda_ops.h"
 #include "kernels/ops/op_arguments.h"
 
 namespace msa::kernels {
@@ -35,18 +37,31 @@ absl::Status CheckPages(const char* op, const KvPageShape& shape, absl::Span<voi
 
 absl::Status GatherMemory(const OpContext& context, const GatherMemoryArgs& args) {
   constexpr char kOp[] = "GatherMemory";
-  MSA_RETURN_IF_ERROR(CheckCpuContext(kOp, context));
+  MSA_RETURN_IF_ERROR(CheckContext(kOp, context));
   MSA_RETURN_IF_ERROR(CheckStoredDType(kOp, "content", args.content_dtype));
   MSA_RETURN_IF_ERROR(CheckPages(kOp, args.shape, args.pages, args.first_row, args.num_chunks));
   if (args.content == nullptr && args.num_chunks > 0)
     return ArgumentError(kOp, "content has no data");
-  cpu::GatherMemory(*context.pool, args);
+  if (context.device == DeviceKind::kCpu) {
+    cpu::GatherMemory(*context.pool, args);
+  } else if constexpr (kBuiltWithCuda) {
+    if (args.num_chunks == 0) return absl::OkStatus();
+    const int64_t width = args.shape.num_kv_heads * args.shape.head_dim;
+    const auto* const keys = static_cast<const std::byte*>(args.content);
+    MSA_ASSIGN_OR_RETURN(void* const* const pages, context.stream->Upload(args.pages));
+    return CudaStatus(
+        cuda::StoreRows(context.stream->handle(),
+                        {keys, keys + static_cast<size_t>(width) * SizeOf(args.content_dtype),
+                         args.content_dtype, 2 * width, args.num_chunks},
+                        args.shape, pages, args.first_row),
+        kOp);
+  }
   return absl::OkStatus();
 }
 
 absl::Status StoreLocal(const OpContext& context, const StoreLocalArgs& args) {
   constexpr char kOp[] = "StoreLocal";
-  MSA_RETURN_IF_ERROR(CheckCpuContext(kOp, context));
+  MSA_RETURN_IF_ERROR(CheckContext(kOp, context));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "key", args.key));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "value", args.value));
   MSA_RETURN_IF_ERROR(CheckPages(kOp, args.shape, args.pages, args.first_row, args.key.shape[0]));
@@ -57,7 +72,17 @@ absl::Status StoreLocal(const OpContext& context, const StoreLocalArgs& args) {
         absl::StrCat("key ", ShapeOf(args.key), " and value ", ShapeOf(args.value), " are not [T, ",
                      args.shape.num_kv_heads, ", ", args.shape.head_dim, "]"));
   }
-  cpu::StoreLocal(*context.pool, args);
+  if (context.device == DeviceKind::kCpu) {
+    cpu::StoreLocal(*context.pool, args);
+  } else if constexpr (kBuiltWithCuda) {
+    MSA_ASSIGN_OR_RETURN(void* const* const pages, context.stream->Upload(args.pages));
+    return CudaStatus(
+        cuda::StoreRows(context.stream->handle(),
+                        {args.key.data, args.value.data, DType::kF32,
+                         args.shape.num_kv_heads * args.shape.head_dim, args.key.shape[0]},
+                        args.shape, pages, args.first_row),
+        kOp);
+  }
   return absl::OkStatus();
 }
 

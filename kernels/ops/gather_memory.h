@@ -23,8 +23,8 @@ struct GatherMemoryArgs {
 absl::Status GatherMemory(const OpContext& context, const GatherMemoryArgs& args);
 
 struct StoreLocalArgs {
-  HostView<const float, 3> key;    // [T, Hkv, D]
-  HostView<const float, 3> value;  // [T, Hkv, D]
+  TensorView<const float, 3> key;    // [T, Hkv, D]
+  TensorView<const float, 3> value;  // [T, Hkv, D]
   KvPageShape shape;
   absl::Span<void* const> pages;  // the sequence's local pages of this layer
   int64_t first_row = 0;          // row t goes to row first_row + t, counted over the pages

@@ -16,7 +16,7 @@ Int8ScanKernel SelectInt8ScanKernel() {
                                                          : avx2_pairs::ScanKernel();
 }
 
-bool PrepareInt8Rows(HostView<const float, 2> rows, absl::Span<const int64_t> query_offsets,
+bool PrepareInt8Rows(TensorView<const float, 2> rows, absl::Span<const int64_t> query_offsets,
                      bool round_to_bf16, const Int8ScanKernel& kernel, Int8Rows* prepared) {
   const int64_t width = rows.shape[1];
   const auto steps = static_cast<size_t>(QuantizedSteps(width));

@@ -60,7 +60,7 @@ Int8ScanKernel SelectInt8ScanKernel();
 
 // Quantises the rows [T, W] of Q queries (offsets [Q + 1]), rounded to bf16 first if
 // `round_to_bf16`. False: a row is not finite or very large.
-bool PrepareInt8Rows(HostView<const float, 2> rows, absl::Span<const int64_t> query_offsets,
+bool PrepareInt8Rows(TensorView<const float, 2> rows, absl::Span<const int64_t> query_offsets,
                      bool round_to_bf16, const Int8ScanKernel& kernel, Int8Rows* prepared);
 
 namespace avx512_vnni {

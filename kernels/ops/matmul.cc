@@ -11,7 +11,7 @@ namespace {
 
 constexpr char kOp[] = "MatMul";
 
-absl::Status CheckProduct(HostView<const float, 2> input, const MatMulProduct& product) {
+absl::Status CheckProduct(TensorView<const float, 2> input, const MatMulProduct& product) {
   MSA_RETURN_IF_ERROR(CheckView(kOp, "output", product.output));
   MSA_RETURN_IF_ERROR(CheckStoredDType(kOp, "weight", product.weight.dtype));
   const auto [m, k] = input.shape;
@@ -29,7 +29,7 @@ absl::Status CheckProduct(HostView<const float, 2> input, const MatMulProduct& p
 
 }  // namespace
 
-absl::Status MatMulEach(const OpContext& context, HostView<const float, 2> input,
+absl::Status MatMulEach(const OpContext& context, TensorView<const float, 2> input,
                         absl::Span<const MatMulProduct> products, ComputeDType compute) {
   MSA_RETURN_IF_ERROR(CheckCpuContext(kOp, context));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "input", input));

@@ -8,10 +8,10 @@
 namespace msa::kernels {
 
 struct MatMulArgs {
-  HostView<const float, 2> input;  // [M, K]
-  MatrixView weight;               // [N, K], bf16 or f32
-  HostView<float, 2> output;       // [M, N]
-  bool add_to_output = false;      // output += product, instead of output = product
+  TensorView<const float, 2> input;  // [M, K]
+  MatrixView weight;                 // [N, K], bf16 or f32
+  TensorView<float, 2> output;       // [M, N]
+  bool add_to_output = false;        // output += product, instead of output = product
   ComputeDType compute = ComputeDType::kF32;
 };
 
@@ -27,13 +27,13 @@ absl::Status MatMul(const OpContext& context, const MatMulArgs& args);
 // One of several products of the same input; as in MatMulArgs.
 struct MatMulProduct {
   MatrixView weight;
-  HostView<float, 2> output;
+  TensorView<float, 2> output;
   bool add_to_output = false;
 };
 
 // What MatMul gives for each of the products, bit for bit, in less time: the input is prepared once
 // and the threads are woken once. Outputs do not overlap.
-absl::Status MatMulEach(const OpContext& context, HostView<const float, 2> input,
+absl::Status MatMulEach(const OpContext& context, TensorView<const float, 2> input,
                         absl::Span<const MatMulProduct> products, ComputeDType compute);
 
 }  // namespace msa::kernels

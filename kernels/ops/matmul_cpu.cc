@@ -51,7 +51,7 @@ DotBlock BlockOf(const MatMulProduct& product, const std::byte* prepared, int64_
 
 }  // namespace
 
-void MatMulEach(ThreadPool& pool, HostView<const float, 2> input,
+void MatMulEach(ThreadPool& pool, TensorView<const float, 2> input,
                 absl::Span<const MatMulProduct> products, ComputeDType compute) {
   static thread_local AlignedBuffer prepared_buffer;
   const DotKernel kernel = SelectDotKernel(products[0].weight.dtype, compute);

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "kernels/core/device.h"
 #include "kernels/core/dtype.h"
 #include "kernels/core/op_context.h"
 #include "kernels/core/string_view_conversion.h"
@@ -14,19 +15,29 @@
 // What the ops' argument checks have in common. Every message begins with the op's name.
 namespace msa::kernels {
 
+// OK if an op can run in `context`.
+inline absl::Status CheckContext(const char* op, const OpContext& context) {
+  if (context.device == DeviceKind::kCpu) {
+    if (context.pool != nullptr) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(op, ": OpContext.pool is null"));
+  }
+  if (absl::Status available = CheckDeviceAvailable(context.device); !available.ok())
+    return available;
+  if (context.stream != nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(op, ": OpContext.stream is null"));
+}
+
 // OK if an op that has a CPU path only can run in `context`.
 inline absl::Status CheckCpuContext(const char* op, const OpContext& context) {
   if (context.device != DeviceKind::kCpu) {
     return absl::UnimplementedError(
         absl::StrCat(op, " on device cuda: this build has no CUDA path for it"));
   }
-  if (context.pool == nullptr)
-    return absl::InvalidArgumentError(absl::StrCat(op, ": OpContext.pool is null"));
-  return absl::OkStatus();
+  return CheckContext(op, context);
 }
 
 template <class T, int R>
-std::string ShapeOf(const HostView<T, R>& view) {
+std::string ShapeOf(const TensorView<T, R>& view) {
   std::string text = "[";
   for (size_t i = 0; i < view.shape.size(); ++i)
     absl::StrAppend(&text, i == 0 ? "" : ", ", view.shape[i]);
@@ -39,7 +50,7 @@ inline absl::Status ArgumentError(const char* op, const std::string& what) {
 
 // OK if no dimension is negative and data is there unless the view is empty.
 template <class T, int R>
-absl::Status CheckView(const char* op, const char* name, const HostView<T, R>& view) {
+absl::Status CheckView(const char* op, const char* name, const TensorView<T, R>& view) {
   for (const int64_t extent : view.shape) {
     if (extent < 0) return ArgumentError(op, absl::StrCat(name, " has shape ", ShapeOf(view)));
   }

@@ -10,11 +10,11 @@
 namespace msa::kernels {
 
 struct PoolMemoryArgs {
-  HostView<const float, 3> rows;  // [T, Hkv, D], a document batch's keys, values or router keys
+  TensorView<const float, 3> rows;  // [T, Hkv, D], a document batch's keys, values or router keys
   absl::Span<const int64_t> doc_offsets;  // [N + 1]
   int64_t tokens_per_chunk = 0;           // P
-  bool normalize = false;     // L2-normalise every head after pooling (router keys under cosine)
-  HostView<float, 3> output;  // [C, Hkv, D], C = sum over documents of ceil(tokens / P)
+  bool normalize = false;       // L2-normalise every head after pooling (router keys under cosine)
+  TensorView<float, 3> output;  // [C, Hkv, D], C = sum over documents of ceil(tokens / P)
 };
 
 // Mean of each chunk of P tokens of a document (the last may be shorter; the mean is over the

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/ops/chunk_ranges.h"
 #include "kernels/ops/cpu_dispatch.h"
 #include "kernels/ops/cpu_ops.h"
 #include "kernels/ops/row_ranges.h"
@@ -55,20 +56,7 @@ namespace msa::kernels::cpu {
 void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args) {
   const auto mean = SelectTarget(&N_AVX2::MeanOfRows, &N_AVX3::MeanOfRows);
   const auto normalize = SelectTarget(&N_AVX2::NormalizeHead, &N_AVX3::NormalizeHead);
-  struct Chunk {
-    int64_t begin;
-    int64_t end;
-  };
-  std::vector<Chunk> chunks;
-  chunks.reserve(static_cast<size_t>(args.output.shape[0]));
-  for (size_t document = 0; document + 1 < args.doc_offsets.size(); ++document) {
-    const int64_t end = args.doc_offsets[document + 1];
-    for (int64_t begin = args.doc_offsets[document]; begin < end;) {
-      const int64_t next = begin + std::min(args.tokens_per_chunk, end - begin);
-      chunks.push_back({begin, next});
-      begin = next;
-    }
-  }
+  const std::vector<ChunkRange> chunks = ChunksOf(args.doc_offsets, args.tokens_per_chunk);
   const int64_t head_dim = args.rows.shape[2];
   const int64_t width = args.rows.shape[1] * head_dim;
   if (width == 0) return;
@@ -76,7 +64,7 @@ void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args) {
   ParallelForRows(
       pool, args.output.shape[0], typical_rows * width, [&](int64_t begin, int64_t end) {
         for (int64_t index = begin; index < end; ++index) {
-          const Chunk& chunk = chunks[static_cast<size_t>(index)];
+          const ChunkRange& chunk = chunks[static_cast<size_t>(index)];
           float* const output = args.output.data + index * width;
           mean(args.rows.data + chunk.begin * width, static_cast<size_t>(chunk.end - chunk.begin),
                static_cast<size_t>(width), output);

@@ -3,15 +3,18 @@
 #include <cmath>
 
 #include "kernels/core/status_macros.h"
+#include "kernels/core/stream.h"
 #include "kernels/ops/cpu_ops.h"
+#include "kernels/ops/cuda_ops.h"
 #include "kernels/ops/op_arguments.h"
 
 namespace msa::kernels {
 
-absl::Status RmsNorm(const OpContext& context, HostView<const float, 2> input,
-                     HostView<const float, 1> weight, float epsilon, HostView<float, 2> output) {
+absl::Status RmsNorm(const OpContext& context, TensorView<const float, 2> input,
+                     TensorView<const float, 1> weight, float epsilon,
+                     TensorView<float, 2> output) {
   constexpr char kOp[] = "RmsNorm";
-  MSA_RETURN_IF_ERROR(CheckCpuContext(kOp, context));
+  MSA_RETURN_IF_ERROR(CheckContext(kOp, context));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "input", input));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "weight", weight));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "output", output));
@@ -22,7 +25,12 @@ absl::Status RmsNorm(const OpContext& context, HostView<const float, 2> input,
   }
   if (!(epsilon >= 0) || !std::isfinite(epsilon))
     return ArgumentError(kOp, absl::StrCat("epsilon is ", epsilon));
-  cpu::RmsNorm(*context.pool, input, weight, epsilon, output);
+  if (context.device == DeviceKind::kCpu) {
+    cpu::RmsNorm(*context.pool, input, weight, epsilon, output);
+  } else if constexpr (kBuiltWithCuda) {
+    return CudaStatus(
+        cuda::RmsNorm(context.stream->handle(), input, weight.data, epsilon, output.data), kOp);
+  }
   return absl::OkStatus();
 }
 

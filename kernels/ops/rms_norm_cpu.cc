@@ -39,8 +39,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace msa::kernels::cpu {
 
-void RmsNorm(ThreadPool& pool, HostView<const float, 2> input, HostView<const float, 1> weight,
-             float epsilon, HostView<float, 2> output) {
+void RmsNorm(ThreadPool& pool, TensorView<const float, 2> input, TensorView<const float, 1> weight,
+             float epsilon, TensorView<float, 2> output) {
   const auto normalize = SelectTarget(&N_AVX2::RmsNormRow, &N_AVX3::RmsNormRow);
   const int64_t columns = input.shape[1];
   ParallelForRows(pool, input.shape[0], columns, [&](int64_t begin, int64_t end) {

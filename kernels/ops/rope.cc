@@ -5,7 +5,9 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/status_macros.h"
+#include "kernels/core/stream.h"
 #include "kernels/ops/cpu_ops.h"
+#include "kernels/ops/cuda_ops.h"
 #include "kernels/ops/op_arguments.h"
 
 namespace msa::kernels {
@@ -22,9 +24,10 @@ RopeTable::RopeTable(int64_t head_dim, double theta, int64_t max_positions)
   }
 }
 
-void RopeTable::Extend(int64_t num_positions) {
-  int64_t position = this->num_positions();
-  if (num_positions <= position) return;
+absl::Status RopeTable::Extend(const OpContext& context, int64_t num_positions) {
+  const int64_t before = this->num_positions();
+  if (num_positions <= before) return absl::OkStatus();
+  int64_t position = before;
   const int64_t wanted = std::max(num_positions, std::min(2 * position, max_positions_));
   angles_.resize(static_cast<size_t>(wanted * head_dim_));
   for (; position < wanted; ++position) {
@@ -36,12 +39,24 @@ void RopeTable::Extend(int64_t num_positions) {
       sines[i] = static_cast<float>(std::sin(angle));
     }
   }
+  if (context.device == DeviceKind::kCpu) return absl::OkStatus();
+  const size_t row_bytes = static_cast<size_t>(head_dim_) * sizeof(float);
+  int64_t copied = before;
+  if (const size_t bytes = static_cast<size_t>(wanted) * row_bytes; device_.bytes() < bytes) {
+    const size_t most = static_cast<size_t>(max_positions_) * row_bytes;
+    MSA_ASSIGN_OR_RETURN(
+        device_, Buffer::Allocate(context.device, std::max(bytes, most), "angles of positions"));
+    copied = 0;
+  }
+  return CopyFromHost(context, row(copied), static_cast<size_t>(wanted - copied) * row_bytes,
+                      static_cast<float*>(device_.data()) + copied * head_dim_,
+                      "angles of positions");
 }
 
-absl::Status Rope(const OpContext& context, HostView<float, 3> heads,
+absl::Status Rope(const OpContext& context, TensorView<float, 3> heads,
                   absl::Span<const int32_t> positions, const RopeTable& table) {
   constexpr char kOp[] = "Rope";
-  MSA_RETURN_IF_ERROR(CheckCpuContext(kOp, context));
+  MSA_RETURN_IF_ERROR(CheckContext(kOp, context));
   MSA_RETURN_IF_ERROR(CheckView(kOp, "heads", heads));
   if (static_cast<int64_t>(positions.size()) != heads.shape[0] ||
       heads.shape[2] != table.head_dim()) {
@@ -55,7 +70,13 @@ absl::Status Rope(const OpContext& context, HostView<float, 3> heads,
                                              table.num_positions(), ") of the table"));
     }
   }
-  cpu::Rope(*context.pool, heads, positions, table);
+  if (context.device == DeviceKind::kCpu) {
+    cpu::Rope(*context.pool, heads, positions, table);
+  } else if constexpr (kBuiltWithCuda) {
+    MSA_ASSIGN_OR_RETURN(const int32_t* const uploaded, context.stream->Upload(positions));
+    return CudaStatus(cuda::Rope(context.stream->handle(), heads, uploaded, table.device_angles()),
+                      kOp);
+  }
   return absl::OkStatus();
 }
 

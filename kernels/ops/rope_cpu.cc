@@ -44,7 +44,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace msa::kernels::cpu {
 
-void Rope(ThreadPool& pool, HostView<float, 3> heads, absl::Span<const int32_t> positions,
+void Rope(ThreadPool& pool, TensorView<float, 3> heads, absl::Span<const int32_t> positions,
           const RopeTable& table) {
   const auto rotate = SelectTarget(&N_AVX2::RotateHead, &N_AVX3::RotateHead);
   const auto [num_rows, num_heads, head_dim] = heads.shape;

@@ -50,7 +50,7 @@ struct FirstPassStats {
 struct ScoreChunksArgs {
   // Routed rows of Q queries. kMean over heads: the head-summed query of each KV head,
   // [T, Hkv * D]; kMax: every query head, [T, Hq * D].
-  HostView<const float, 2> query;
+  TensorView<const float, 2> query;
   // [Q + 1], rows of query i; a query may have no rows and then finds nothing.
   absl::Span<const int64_t> query_offsets;
   absl::Span<const uint64_t> query_revisions;  // [Q]
@@ -67,7 +67,7 @@ struct ScoreChunksArgs {
   ComputeDType compute = ComputeDType::kBF16;
   absl::Span<const KeyExtent> extents;
   int64_t top_k = 0;                     // k
-  HostView<ScoredDocument, 2> top;       // [Q, k], best first
+  TensorView<ScoredDocument, 2> top;     // [Q, k], best first
   absl::Span<int64_t> num_found;         // [Q], at most k
   FirstPassStats* first_pass = nullptr;  // +=; null: nobody wants to know
 };

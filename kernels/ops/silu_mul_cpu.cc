@@ -42,8 +42,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace msa::kernels::cpu {
 
-void SiluMul(ThreadPool& pool, HostView<const float, 2> gate, HostView<const float, 2> up,
-             HostView<float, 2> output) {
+void SiluMul(ThreadPool& pool, TensorView<const float, 2> gate, TensorView<const float, 2> up,
+             TensorView<float, 2> output) {
   const auto compute = SelectTarget(&N_AVX2::SiluMulValues, &N_AVX3::SiluMulValues);
   constexpr int64_t kBlock = 4096;  // cut by values: a single row is shared by threads as well
   const int64_t count = gate.size();

@@ -191,14 +191,14 @@ void ParityRun::OnPrompt(absl::Span<const int32_t> token_ids, absl::Span<const i
   round.routed_rows.assign(routed_rows.begin(), routed_rows.end());
 }
 
-void ParityRun::OnRouterQuery(int msa_index, kernels::HostView<const float, 2> router_query) {
+void ParityRun::OnRouterQuery(int msa_index, kernels::TensorView<const float, 2> router_query) {
   if (!observe_) return;
   rounds_.back().router_query[msa_index].assign(router_query.data,
                                                 router_query.data + router_query.size());
 }
 
 void ParityRun::OnHidden(int64_t layer, int64_t first_row,
-                         kernels::HostView<const float, 2> hidden) {
+                         kernels::TensorView<const float, 2> hidden) {
   if (!observe_) return;
   for (int64_t i = 0; i < hidden.shape[0]; ++i) {
     rounds_.back().hidden[layer][first_row + i].assign(hidden.row(i),
@@ -206,7 +206,7 @@ void ParityRun::OnHidden(int64_t layer, int64_t first_row,
   }
 }
 
-void ParityRun::OnLogits(kernels::HostView<const float, 1> logits) {
+void ParityRun::OnLogits(kernels::TensorView<const float, 1> logits) {
   if (observe_) rounds_.back().logits.emplace_back(logits.data, logits.data + logits.size());
 }
 

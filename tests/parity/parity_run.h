@@ -61,10 +61,10 @@ class ParityRun : private engine::ForwardProbe {
   class Source;
   void OnPrompt(absl::Span<const int32_t> token_ids, absl::Span<const int32_t> positions,
                 absl::Span<const int32_t> routed_rows) override;
-  void OnRouterQuery(int msa_index, kernels::HostView<const float, 2> router_query) override;
+  void OnRouterQuery(int msa_index, kernels::TensorView<const float, 2> router_query) override;
   void OnHidden(int64_t layer, int64_t first_row,
-                kernels::HostView<const float, 2> hidden) override;
-  void OnLogits(kernels::HostView<const float, 1> logits) override;
+                kernels::TensorView<const float, 2> hidden) override;
+  void OnLogits(kernels::TensorView<const float, 1> logits) override;
   RecordedRun Collect(engine::GenerateStream* stream);
   std::unique_ptr<engine::GenerateStream> Ask(const std::string& question,
                                               int32_t max_retrieval_tokens,

@@ -34,7 +34,7 @@ std::vector<float> Values(const MatrixView& view) {
   return values;
 }
 
-std::vector<float> Values(const kernels::HostView<const float, 1>& view) {
+std::vector<float> Values(const kernels::TensorView<const float, 1>& view) {
   return std::vector<float>(view.data, view.data + view.size());
 }
 
@@ -92,7 +92,7 @@ TEST_F(WeightsTest, EveryTensorComesToItsPlace) {
     EXPECT_EQ(view.columns, columns) << name;
     EXPECT_EQ(Values(view), SmallValues(name, static_cast<size_t>(rows * columns))) << name;
   };
-  const auto expect_vector = [&](const kernels::HostView<const float, 1>& view,
+  const auto expect_vector = [&](const kernels::TensorView<const float, 1>& view,
                                  const std::string& name, size_t size) {
     EXPECT_EQ(Values(view), SmallValues(name, size)) << name;
   };

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -8,11 +10,16 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/core/cpu_features.h"
+#include "kernels/core/device.h"
 #include "kernels/core/op_context.h"
+#include "kernels/core/stream.h"
 #include "kernels/core/tensor_view.h"
 
-// What the op tests share: every case runs on every level that the machine has.
+// What the op tests share: every case runs on every level that the machine has, and on its CUDA
+// device where the op has a path for that.
 namespace msa::kernels {
+
+inline constexpr char kCudaName[] = "cuda";
 
 inline std::vector<std::string> LevelsOfThisMachine() {
   const std::string fastest(InstructionSet());
@@ -24,13 +31,64 @@ inline std::vector<std::string> LevelsOfThisMachine() {
   return levels;
 }
 
+inline std::vector<std::string> DevicesOfThisMachine() {
+  std::vector<std::string> devices = LevelsOfThisMachine();
+  if (CheckDeviceAvailable(DeviceKind::kCuda).ok()) devices.emplace_back(kCudaName);
+  return devices;
+}
+
+// Values in the memory of a context's device.
+template <class T>
+class DeviceArray {
+ public:
+  DeviceArray(const OpContext& context, const std::vector<T>& values)
+      : context_(context), size_(values.size()) {
+    auto buffer = Buffer::Allocate(context.device, size_ * sizeof(T), "test values");
+    EXPECT_TRUE(buffer.ok()) << buffer.status();
+    if (!buffer.ok()) return;
+    buffer_ = *std::move(buffer);
+    EXPECT_TRUE(
+        CopyFromHost(context_, values.data(), size_ * sizeof(T), buffer_.data(), "test values")
+            .ok());
+  }
+  T* data() const { return static_cast<T*>(buffer_.data()); }
+  std::vector<T> Values() const {
+    std::vector<T> values(size_);
+    const absl::Status copied =
+        CopyToHost(context_, buffer_.data(), size_ * sizeof(T), values.data(), "test values");
+    EXPECT_TRUE(copied.ok()) << copied;
+    return values;
+  }
+
+ private:
+  OpContext context_;
+  size_t size_;
+  Buffer buffer_;
+};
+
 class OpTest : public testing::TestWithParam<std::string> {
  protected:
-  OpTest() : fastest_(InstructionSet()) { EXPECT_TRUE(LimitInstructionSet(GetParam()).ok()); }
+  OpTest() : fastest_(InstructionSet()) {
+    if (GetParam() != kCudaName) {
+      EXPECT_TRUE(LimitInstructionSet(GetParam()).ok());
+      return;
+    }
+    auto stream = Stream::Create();
+    EXPECT_TRUE(stream.ok()) << stream.status();
+    if (stream.ok()) stream_ = *std::move(stream);
+  }
   ~OpTest() override { EXPECT_TRUE(LimitInstructionSet(fastest_).ok()); }
 
-  OpContext context() { return {DeviceKind::kCpu, &pool_}; }
+  // Of the device under test.
+  OpContext context() {
+    return {stream_ == nullptr ? DeviceKind::kCpu : DeviceKind::kCuda, &pool_, stream_.get()};
+  }
   OpContext one_thread() { return {DeviceKind::kCpu, &single_}; }
+
+  template <class T>
+  DeviceArray<T> OnDevice(const std::vector<T>& values) {
+    return DeviceArray<T>(context(), values);
+  }
 
   std::vector<float> Random(int64_t count, float scale = 1.0f) {
     std::normal_distribution<float> normal(0.0f, scale);
@@ -59,15 +117,21 @@ class OpTest : public testing::TestWithParam<std::string> {
   std::string fastest_;
   ThreadPool pool_{3};
   ThreadPool single_{1};
+  std::unique_ptr<Stream> stream_;
 };
+
+inline std::string NameOfDevice(const testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  for (char& c : name) c = c == '-' ? '_' : c;
+  return name;
+}
 
 #define MSA_ON_EVERY_LEVEL(Suite)                                                       \
   INSTANTIATE_TEST_SUITE_P(EveryLevel, Suite, testing::ValuesIn(LevelsOfThisMachine()), \
-                           [](const auto& param_info) {                                 \
-                             std::string name = param_info.param;                       \
-                             for (char& c : name) c = c == '-' ? '_' : c;               \
-                             return name;                                               \
-                           })
+                           NameOfDevice)
+#define MSA_ON_EVERY_DEVICE(Suite)                                                        \
+  INSTANTIATE_TEST_SUITE_P(EveryDevice, Suite, testing::ValuesIn(DevicesOfThisMachine()), \
+                           NameOfDevice)
 
 // Values in the storage that a kernel reads; owns the bytes.
 struct Stored {
@@ -84,6 +148,10 @@ struct Stored {
   }
   const void* data() const {
     return dtype == DType::kF32 ? static_cast<const void*>(f32.data()) : bf16.data();
+  }
+  std::vector<char> Bytes() const {
+    const auto* const bytes = static_cast<const char*>(data());
+    return {bytes, bytes + std::max(f32.size(), bf16.size()) * SizeOf(dtype)};
   }
 };
 

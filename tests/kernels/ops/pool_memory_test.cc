@@ -13,16 +13,18 @@ class PoolMemoryTest : public OpTest {
   std::vector<float> Run(const std::vector<float>& rows, absl::Span<const int64_t> offsets,
                          int64_t num_chunks, int64_t tokens_per_chunk, int64_t heads,
                          int64_t head_dim, bool normalize) {
-    std::vector<float> output(static_cast<size_t>(num_chunks * heads * head_dim));
+    const DeviceArray<float> input = OnDevice(rows);
+    const DeviceArray<float> output =
+        OnDevice(std::vector<float>(static_cast<size_t>(num_chunks * heads * head_dim)));
     const int64_t num_rows = static_cast<int64_t>(rows.size()) / (heads * head_dim);
     const absl::Status status =
-        PoolMemory(context(), {.rows = {rows.data(), {num_rows, heads, head_dim}},
+        PoolMemory(context(), {.rows = {input.data(), {num_rows, heads, head_dim}},
                                .doc_offsets = offsets,
                                .tokens_per_chunk = tokens_per_chunk,
                                .normalize = normalize,
                                .output = {output.data(), {num_chunks, heads, head_dim}}});
     EXPECT_TRUE(status.ok()) << status;
-    return output;
+    return output.Values();
   }
 };
 
@@ -79,7 +81,7 @@ TEST_P(PoolMemoryTest, ADocumentDoesNotDependOnItsCompanyBitwise) {
 }
 
 TEST_P(PoolMemoryTest, RefusesArgumentsThatDoNotFit) {
-  std::vector<float> values(24);
+  const DeviceArray<float> values = OnDevice(std::vector<float>(24));
   const int64_t offsets[] = {0, 4};
   const PoolMemoryArgs good{.rows = {values.data(), {4, 1, 3}},
                             .doc_offsets = offsets,
@@ -96,10 +98,9 @@ TEST_P(PoolMemoryTest, RefusesArgumentsThatDoNotFit) {
   const int64_t wrong[] = {1, 4};
   args.doc_offsets = wrong;
   ExpectInvalid(PoolMemory(context(), args), "doc_offsets must begin with 0");
-  ExpectNoCudaPath(PoolMemory({DeviceKind::kCuda, nullptr}, good), "PoolMemory");
 }
 
-MSA_ON_EVERY_LEVEL(PoolMemoryTest);
+MSA_ON_EVERY_DEVICE(PoolMemoryTest);
 
 }  // namespace
 }  // namespace msa::kernels
