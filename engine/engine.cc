@@ -48,7 +48,10 @@ absl::Status CheckOptions(const EngineOptions& options) {
   if (options.bank_dtype == kernels::DType::kF16) {
     return absl::InvalidArgumentError("bank_dtype is f16, allowed are f32 and bf16");
   }
-  return kernels::CheckDeviceAvailable(options.device);
+  MSA_RETURN_IF_ERROR(kernels::CheckDeviceAvailable(options.device));
+  if (options.device == kernels::DeviceKind::kCpu) return absl::OkStatus();
+  return absl::UnimplementedError(
+      "device cuda: some of the model's kernels have no CUDA path yet; use device cpu");
 }
 
 absl::Status CheckQuestion(const std::string& question, const EngineOptions& options) {

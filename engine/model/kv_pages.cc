@@ -7,7 +7,8 @@
 namespace msa::engine {
 namespace {
 
-constexpr int64_t kPagesPerBlock = 16;
+// Large enough for huge pages (large_array.h).
+constexpr int64_t kBlockBytes = int64_t{16} << 20;
 
 }  // namespace
 
@@ -30,12 +31,11 @@ void* KvPagePool::Take() {
   const std::lock_guard lock(mutex_);
   MSA_CHECK(taken_ < reserved_, "a page is reserved before it is taken");
   if (free_.empty()) {
-    const auto page_bytes = static_cast<size_t>(shape_.bytes());
-    blocks_.push_back(kernels::AllocateLargeArray(page_bytes * kPagesPerBlock));
+    const int64_t count = std::clamp((kBlockBytes + shape_.bytes() - 1) / shape_.bytes(),
+                                     int64_t{1}, max_pages_ - taken_);
+    blocks_.push_back(kernels::AllocateLargeArray(static_cast<size_t>(count * shape_.bytes())));
     MSA_CHECK(blocks_.back() != nullptr, "out of memory for pages of keys and values");
-    for (int64_t i = kPagesPerBlock; i-- > 0;) {
-      free_.push_back(blocks_.back().get() + static_cast<size_t>(i) * page_bytes);
-    }
+    for (int64_t i = count; i-- > 0;) free_.push_back(blocks_.back().get() + i * shape_.bytes());
   }
   void* page = free_.back();
   free_.pop_back();

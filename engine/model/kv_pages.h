@@ -40,7 +40,7 @@ class KvPagePool {
   int64_t reserved_ = 0;
   std::mutex mutex_;  // of what follows
   int64_t taken_ = 0;
-  std::vector<kernels::LargeArray> blocks_;  // each of kPagesPerBlock pages
+  std::vector<kernels::LargeArray> blocks_;
   std::vector<void*> free_;
 };
 

@@ -25,7 +25,7 @@
 namespace msa::engine {
 
 // One request from admission to its end. Who touches what: the fixed part nobody changes;
-// `cancelled` anyone; the rest the scheduler between steps, its rank inside a step, or
+// `cancelled` anyone; the rest the scheduler between steps, a rank inside a step, or
 // the assembler while the state is kAssembling.
 struct Query {
   enum class State {

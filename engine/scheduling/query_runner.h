@@ -29,8 +29,8 @@ class QueryRunner {
   // Positions beyond the model's. Any thread.
   absl::Status CheckPositions(const Query& query) const;
 
-  // kWaiting -> kPrefill on `rank` if there are the pages and the prompt's activations fit in what is
-  // free. Ends the query if it can never fit: too many positions, or more pages than there are.
+  // kWaiting -> kPrefill on `rank` if there are the pages and the prompt's activations fit in what
+  // is free. Ends the query if it can never fit: too many positions, or more pages than there are.
   bool TryStartRound(const std::shared_ptr<Query>& query, int rank, int64_t free_activation_bytes);
   // After a step that had the query in it: chose a token, finished routing, or failed.
   void AfterStep(const std::shared_ptr<Query>& query);

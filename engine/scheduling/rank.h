@@ -28,9 +28,9 @@ struct RankReport {
   RouteStats route;
 };
 
-// What a shard of every bank needs to run the model beside the others. Executes
-// its part of a step plan; one thread at a time. Decides nothing: who runs, what is cut and what
-// ends is in the plan.
+// What it takes to run the model, but for weights and pages, which all ranks share; and a shard of
+// every bank. Executes its part of a step plan; one thread at a time. Decides nothing: who runs,
+// what is cut and what ends is in the plan.
 class Rank {
  public:
   // Pointers must outlive the object; `probe` may be null.

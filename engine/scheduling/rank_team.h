@@ -11,8 +11,8 @@
 
 namespace msa::engine {
 
-// The ranks, the pages that they share, and their host threads: rank 0 runs on the thread that calls
-// Execute, every other one has a thread of its own.
+// The ranks, the pages that they share, and their host threads: rank 0 runs on the thread that
+// calls Execute, every other one has a thread of its own.
 class RankTeam {
  public:
   RankTeam(std::unique_ptr<KvPagePool> pool, std::vector<std::unique_ptr<Rank>> ranks);

@@ -32,7 +32,7 @@ struct SchedulerOptions {
 
 // Continuous batching over all ranks: one thread that, step after step, takes what has arrived,
 // ends what is cancelled or late, starts rounds that fit, plans, lets the ranks work and acts on
-// what they chose. A round starts only when all its rows fit in the pages of a rank, and a waiting
+// what they chose. A round starts only when all its rows fit in the free pages, and a waiting
 // sequence holds no pages, so pages cannot deadlock; nor can activations, because a prompt that
 // holds them waits for nothing. Rounds of started queries come before new queries; both are served
 // in order of arrival.

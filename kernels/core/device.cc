@@ -96,6 +96,7 @@ absl::Status CopyFromHost(const OpContext& context, const void* host, size_t byt
     return absl::OkStatus();
   }
   if constexpr (kBuiltWithCuda) {
+    MSA_CHECK(context.stream != nullptr, "copies to a CUDA device need a stream");
     MSA_RETURN_IF_ERROR(
         CudaStatus(cuda::CopyToDevice(context.stream->handle(), host, bytes, data), what));
     return CudaStatus(cuda::Synchronize(context.stream->handle()), what);
@@ -110,6 +111,7 @@ absl::Status CopyToHost(const OpContext& context, const void* data, size_t bytes
     return absl::OkStatus();
   }
   if constexpr (kBuiltWithCuda) {
+    MSA_CHECK(context.stream != nullptr, "copies from a CUDA device need a stream");
     MSA_RETURN_IF_ERROR(
         CudaStatus(cuda::CopyToHost(context.stream->handle(), data, bytes, host), what));
     return CudaStatus(cuda::Synchronize(context.stream->handle()), what);

@@ -1,6 +1,15 @@
 #include "kernels/core/device_cuda.h"
 
 namespace msa::kernels::cuda {
+namespace {
+
+// The runtime keeps an error for the next question after one, which a later launch asks.
+cudaError_t Handled(cudaError_t error) {
+  if (error != cudaSuccess) (void)cudaGetLastError();
+  return error;
+}
+
+}  // namespace
 
 int NumDevices(std::string* why_none) {
   int count = 0;
@@ -16,9 +25,11 @@ int NumDevices(std::string* why_none) {
 
 std::string ErrorText(cudaError_t error) { return cudaGetErrorString(error); }
 
-cudaError_t Allocate(size_t bytes, void** data) { return cudaMalloc(data, bytes); }
+cudaError_t Allocate(size_t bytes, void** data) { return Handled(cudaMalloc(data, bytes)); }
 void Free(void* data) { cudaFree(data); }
-cudaError_t AllocatePinned(size_t bytes, void** data) { return cudaMallocHost(data, bytes); }
+cudaError_t AllocatePinned(size_t bytes, void** data) {
+  return Handled(cudaMallocHost(data, bytes));
+}
 void FreePinned(void* data) { cudaFreeHost(data); }
 
 cudaError_t CreateStream(cudaStream_t* stream) {
@@ -40,6 +51,9 @@ cudaError_t CopyToDevice(cudaStream_t stream, const void* host, size_t bytes, vo
 }
 cudaError_t CopyToHost(cudaStream_t stream, const void* device, size_t bytes, void* host) {
   return cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream);
+}
+cudaError_t CopyOnDevice(cudaStream_t stream, const void* from, size_t bytes, void* to) {
+  return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream);
 }
 
 }  // namespace msa::kernels::cuda

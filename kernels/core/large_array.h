@@ -10,7 +10,7 @@ struct FreeLargeArray {
   void operator()(std::byte* memory) const { std::free(memory); }
 };
 
-// Memory for arrays that are read from end to end again and again: weights, routing keys. Aligned
+// Memory for large arrays: weights, routing keys, pages of keys and values. Aligned
 // to 64 bytes, neither initialised nor touched.
 using LargeArray = std::unique_ptr<std::byte[], FreeLargeArray>;
 

@@ -60,6 +60,7 @@ void Stream::FreeStaged() {
   if constexpr (kBuiltWithCuda) {
     if (handle_ != nullptr) (void)cuda::Synchronize(handle_);
     if (staged_ != nullptr) cuda::FreePinned(std::exchange(staged_, nullptr));
+    half_bytes_ = 0;
   }
 }
 
@@ -69,7 +70,7 @@ absl::StatusOr<const void*> Stream::UploadBytes(const void* host, size_t bytes) 
       FreeStaged();
       // What was uploaded to it may not have been used yet.
       outgrown_.push_back(std::exchange(uploaded_, Buffer()));
-      MSA_RETURN_IF_ERROR(Allocate(4 * bytes));
+      MSA_RETURN_IF_ERROR(Allocate(std::max(kUploadBytes, 4 * ((bytes + 15) / 16 * 16))));
     }
     if (used_ + bytes > half_bytes_) {
       MSA_RETURN_IF_ERROR(CudaStatus(cuda::Record(half_done_[half_], handle_), kUploads));

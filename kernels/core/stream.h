@@ -13,8 +13,8 @@
 
 namespace msa::kernels {
 
-// A queue of work on a CUDA device, done in the order in which it was given. Used by one thread at a
-// time, which uses the stream's device.
+// A queue of work on a CUDA device, done in the order in which it was given. Used by one thread at
+// a time, which uses the stream's device.
 class Stream {
  public:
   // Of the device that the calling thread uses. As Buffer::Allocate where there is none.
@@ -27,8 +27,8 @@ class Stream {
   absl::Status Synchronize();
 
   // Host values for work that is given before the next kUploadBytes / 2 are uploaded: a copy in
-  // device memory, aligned to 16 bytes. Does not wait for the device, unless so much was uploaded
-  // that it still needs.
+  // device memory, aligned to 16 bytes. Waits only where the ring is full of what the device has yet
+  // to read.
   template <class T>
   absl::StatusOr<const T*> Upload(absl::Span<const T> values) {
     static_assert(alignof(T) <= 16);

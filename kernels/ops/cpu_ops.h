@@ -8,6 +8,7 @@
 #include "kernels/core/thread_pool.h"
 #include "kernels/ops/attend.h"
 #include "kernels/ops/causal_attention.h"
+#include "kernels/ops/chunk_ranges.h"
 #include "kernels/ops/gather_memory.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/pool_memory.h"
@@ -29,7 +30,7 @@ void StoreLocal(ThreadPool& pool, const StoreLocalArgs& args);
 inline constexpr size_t kMostProducts = 8;
 void MatMulEach(ThreadPool& pool, TensorView<const float, 2> input,
                 absl::Span<const MatMulProduct> products, ComputeDType compute);
-void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args);
+void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args, absl::Span<const ChunkRange> chunks);
 void RmsNorm(ThreadPool& pool, TensorView<const float, 2> input, TensorView<const float, 1> weight,
              float epsilon, TensorView<float, 2> output);
 void Rope(ThreadPool& pool, TensorView<float, 3> heads, absl::Span<const int32_t> positions,

@@ -19,11 +19,8 @@ absl::Status PoolMemory(const OpContext& context, const PoolMemoryArgs& args) {
     return ArgumentError(kOp, absl::StrCat("tokens_per_chunk is ", args.tokens_per_chunk,
                                            "; it must be at least 1"));
   }
-  int64_t num_chunks = 0;
-  for (size_t document = 0; document + 1 < args.doc_offsets.size(); ++document) {
-    const int64_t tokens = args.doc_offsets[document + 1] - args.doc_offsets[document];
-    num_chunks += tokens / args.tokens_per_chunk + (tokens % args.tokens_per_chunk != 0 ? 1 : 0);
-  }
+  const std::vector<ChunkRange> chunks = ChunksOf(args.doc_offsets, args.tokens_per_chunk);
+  const auto num_chunks = static_cast<int64_t>(chunks.size());
   if (args.output.shape !=
       std::array<int64_t, 3>{num_chunks, args.rows.shape[1], args.rows.shape[2]}) {
     return ArgumentError(kOp,
@@ -31,9 +28,8 @@ absl::Status PoolMemory(const OpContext& context, const PoolMemoryArgs& args) {
                                       " chunks, which do not fit output ", ShapeOf(args.output)));
   }
   if (context.device == DeviceKind::kCpu) {
-    cpu::PoolMemory(*context.pool, args);
+    cpu::PoolMemory(*context.pool, args, chunks);
   } else if constexpr (kBuiltWithCuda) {
-    const std::vector<ChunkRange> chunks = ChunksOf(args.doc_offsets, args.tokens_per_chunk);
     static_assert(sizeof(ChunkRange) == 2 * sizeof(int64_t));
     MSA_ASSIGN_OR_RETURN(const ChunkRange* const ranges,
                          context.stream->Upload(absl::MakeConstSpan(chunks)));

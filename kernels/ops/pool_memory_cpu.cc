@@ -53,10 +53,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace msa::kernels::cpu {
 
-void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args) {
+void PoolMemory(ThreadPool& pool, const PoolMemoryArgs& args, absl::Span<const ChunkRange> chunks) {
   const auto mean = SelectTarget(&N_AVX2::MeanOfRows, &N_AVX3::MeanOfRows);
   const auto normalize = SelectTarget(&N_AVX2::NormalizeHead, &N_AVX3::NormalizeHead);
-  const std::vector<ChunkRange> chunks = ChunksOf(args.doc_offsets, args.tokens_per_chunk);
   const int64_t head_dim = args.rows.shape[2];
   const int64_t width = args.rows.shape[1] * head_dim;
   if (width == 0) return;

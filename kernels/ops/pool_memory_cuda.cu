@@ -16,7 +16,7 @@ __global__ void PoolMemoryKernel(const float* rows, const int64_t* ranges, int64
   const int64_t stride = num_heads * head_dim;
   float* const target = output + index * head_dim;
   float squares = 0;
-  for (int64_t i = threadIdx.x; i < head_dim; i += kWarp) {
+  for (int64_t i = threadIdx.x; i < head_dim; i += kWarpSize) {
     float sum = head[begin * stride + i];
     for (int64_t t = begin + 1; t < end; ++t) sum += head[t * stride + i];
     const float mean = sum / static_cast<float>(end - begin);
@@ -24,8 +24,8 @@ __global__ void PoolMemoryKernel(const float* rows, const int64_t* ranges, int64
     target[i] = mean;
   }
   if (!normalize) return;
-  const float length = max(sqrtf(SumOfWarp(squares)), 1e-12f);
-  for (int64_t i = threadIdx.x; i < head_dim; i += kWarp) target[i] /= length;
+  const float length = max(sqrtf(WarpReduceSum(squares)), 1e-12f);
+  for (int64_t i = threadIdx.x; i < head_dim; i += kWarpSize) target[i] /= length;
 }
 
 }  // namespace
@@ -37,8 +37,8 @@ cudaError_t PoolMemory(cudaStream_t stream, TensorView<const float, 3> rows, con
   const int64_t num_outputs = num_chunks * num_heads;
   if (num_outputs == 0) return cudaSuccess;
   return Launch(stream, static_cast<unsigned>((num_outputs + kHeadsPerBlock - 1) / kHeadsPerBlock),
-                dim3(kWarp, kHeadsPerBlock), 0, PoolMemoryKernel, rows.data, ranges, num_outputs,
-                num_heads, head_dim, normalize, output);
+                dim3(kWarpSize, kHeadsPerBlock), 0, PoolMemoryKernel, rows.data, ranges,
+                num_outputs, num_heads, head_dim, normalize, output);
 }
 
 }  // namespace msa::kernels::cuda

@@ -22,10 +22,13 @@ class RopeTable {
 
   int64_t head_dim() const { return head_dim_; }
   int64_t num_positions() const { return static_cast<int64_t>(angles_.size()) / head_dim_; }
-  int64_t bytes() const { return static_cast<int64_t>(angles_.capacity() * sizeof(float)); }
+  // In host memory and on the device.
+  int64_t bytes() const {
+    return static_cast<int64_t>(angles_.capacity() * sizeof(float) + device_.bytes());
+  }
 
   // At least `num_positions` positions; grows by doubling up to max_positions, never shrinks. Of a
-  // CUDA device they are copied there, behind what its stream has; RESOURCE_EXHAUSTED and INTERNAL
+  // CUDA device they are copied there, into memory for max_positions, behind what its stream has; RESOURCE_EXHAUSTED and INTERNAL
   // as Buffer and CopyFromHost, and the table is of no more use then.
   absl::Status Extend(const OpContext& context, int64_t num_positions);
 

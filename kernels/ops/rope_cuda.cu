@@ -1,4 +1,4 @@
-#include "kernels/core/cuda_each.cuh"
+#include "kernels/core/cuda_elementwise.cuh"
 #include "kernels/ops/cuda_ops.h"
 
 namespace msa::kernels::cuda {

@@ -15,13 +15,13 @@ __global__ void RouterQueryKernel(const float* heads, int64_t num_outputs, int64
     float length = 1.0f;
     if (normalize) {
       float sum = 0;
-      for (int64_t i = threadIdx.x; i < head_dim; i += kWarp) sum += head[i] * head[i];
-      length = max(sqrtf(SumOfWarp(sum)), 1e-12f);
+      for (int64_t i = threadIdx.x; i < head_dim; i += kWarpSize) sum += head[i] * head[i];
+      length = max(sqrtf(WarpReduceSum(sum)), 1e-12f);
     }
-    for (int64_t i = threadIdx.x; i < head_dim; i += kWarp)
+    for (int64_t i = threadIdx.x; i < head_dim; i += kWarpSize)
       target[i] = (h == 0 ? 0.0f : target[i]) + head[i] / length;
   }
-  for (int64_t i = threadIdx.x; i < head_dim; i += kWarp) target[i] /= divisor;
+  for (int64_t i = threadIdx.x; i < head_dim; i += kWarpSize) target[i] /= divisor;
 }
 
 }  // namespace
@@ -33,7 +33,7 @@ cudaError_t RouterQuery(cudaStream_t stream, TensorView<const float, 3> heads, b
   const int64_t num_outputs = rows * (sum_groups ? num_kv_heads : num_heads);
   if (num_outputs == 0) return cudaSuccess;
   return Launch(stream, static_cast<unsigned>((num_outputs + kHeadsPerBlock - 1) / kHeadsPerBlock),
-                dim3(kWarp, kHeadsPerBlock), 0, RouterQueryKernel, heads.data, num_outputs,
+                dim3(kWarpSize, kHeadsPerBlock), 0, RouterQueryKernel, heads.data, num_outputs,
                 sum_groups ? num_heads / num_kv_heads : 1, head_dim, normalize,
                 sum_groups ? static_cast<float>(num_heads) : 1.0f, output);
 }

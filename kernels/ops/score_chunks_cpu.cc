@@ -12,7 +12,7 @@
 #include "kernels/ops/document_visibility.h"
 #include "kernels/ops/dot_product.h"
 #include "kernels/ops/key_candidates.h"
-#include "kernels/ops/max_of_rows.h"
+#include "kernels/ops/max_over_rows.h"
 #include "kernels/ops/row_ranges.h"
 #include "kernels/ops/running_top_k.h"
 
@@ -228,7 +228,7 @@ void Scorer::ReduceRows(const float* row_scores, size_t num_chunks, float* chunk
     const size_t num_rows = Q(RowEnd(query) - RowBegin(query));
     float* const target = chunk_scores + Q(query) * keys_per_block_;
     if (args_.query_reduce != QueryReduce::kMean) {
-      MaxOfRows(rows, num_rows, keys_per_block_, num_chunks, target);
+      MaxOverRows(rows, num_rows, keys_per_block_, num_chunks, target);
       continue;
     }
     std::fill_n(target, num_chunks, 0.0f);

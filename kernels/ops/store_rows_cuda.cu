@@ -1,5 +1,5 @@
 #include "kernels/core/cuda_bf16.cuh"
-#include "kernels/core/cuda_each.cuh"
+#include "kernels/core/cuda_elementwise.cuh"
 #include "kernels/ops/cuda_ops.h"
 
 namespace msa::kernels::cuda {

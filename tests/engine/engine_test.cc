@@ -165,6 +165,18 @@ TEST_F(EngineTest, AQueryThatCanNeverFitIsRefusedWithNumbers) {
   EXPECT_EQ(kernels::DetailOf(outcome.status).reason, "KV_MEMORY_TOO_SMALL");
 }
 
+TEST_F(EngineTest, ShardsShareThePages) {
+  std::vector<int64_t> limits;
+  for (const int num_shards : {1, 3}) {
+    TemporaryDirectory directory;
+    EngineOptions options = NeedleOptions(directory.path(), num_shards);
+    options.kv_memory_bytes = int64_t{8} << 20;
+    limits.push_back(OpenOrDie(options)->memory_usage().kv_pages_limit);
+  }
+  EXPECT_EQ(limits[0], limits[1]);
+  EXPECT_GT(limits[0], int64_t{7} << 20);
+}
+
 TEST_F(EngineTest, FewPagesServeManyQueriesOneAfterTheOther) {
   EngineOptions options = NeedleOptions(directory_.path(), 2);
   options.kv_memory_bytes = int64_t{8} << 20;
@@ -229,7 +241,8 @@ TEST(EngineOpen, ErrorsNameWhatIsWrong) {
               HasSubstr("/nonexistent"));
   options = NeedleOptions(directory.path(), 1);
   options.device = kernels::DeviceKind::kCuda;
-  EXPECT_FALSE(Engine::Open(options, nullptr).ok());
+  EXPECT_THAT(std::string(Engine::Open(options, nullptr).status().message()),
+              HasSubstr("device cuda: "));
 }
 
 }  // namespace

@@ -173,7 +173,7 @@ TEST_F(SchedulerTest, FewPagesServeEveryoneInTheEnd) {
   EXPECT_EQ(scheduler_->num_waiting(), 0);
 }
 
-TEST_F(SchedulerTest, AQueryMayTakeThePagesOfAllRanks) {
+TEST_F(SchedulerTest, AQueryMayTakeAllPagesButNotMore) {
   Open({}, /*num_ranks=*/2, /*num_pages=*/PagesFor(512));
   EXPECT_TRUE(Ask("large", {.new_rows = 512})->Wait().ok());
   const absl::Status refused = Ask("too large", {.new_rows = 576})->Wait();

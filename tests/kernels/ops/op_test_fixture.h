@@ -37,12 +37,17 @@ inline std::vector<std::string> DevicesOfThisMachine() {
   return devices;
 }
 
-// Values in the memory of a context's device.
+// Values in the memory of a context's device; on the CPU of exactly their size, so that sanitizers
+// see what is read or written behind them.
 template <class T>
 class DeviceArray {
  public:
   DeviceArray(const OpContext& context, const std::vector<T>& values)
       : context_(context), size_(values.size()) {
+    if (context.device == DeviceKind::kCpu) {
+      host_ = values;
+      return;
+    }
     auto buffer = Buffer::Allocate(context.device, size_ * sizeof(T), "test values");
     EXPECT_TRUE(buffer.ok()) << buffer.status();
     if (!buffer.ok()) return;
@@ -51,8 +56,11 @@ class DeviceArray {
         CopyFromHost(context_, values.data(), size_ * sizeof(T), buffer_.data(), "test values")
             .ok());
   }
-  T* data() const { return static_cast<T*>(buffer_.data()); }
+  T* data() const {
+    return context_.device == DeviceKind::kCpu ? host_.data() : static_cast<T*>(buffer_.data());
+  }
   std::vector<T> Values() const {
+    if (context_.device == DeviceKind::kCpu) return host_;
     std::vector<T> values(size_);
     const absl::Status copied =
         CopyToHost(context_, buffer_.data(), size_ * sizeof(T), values.data(), "test values");
@@ -63,6 +71,7 @@ class DeviceArray {
  private:
   OpContext context_;
   size_t size_;
+  mutable std::vector<T> host_;
   Buffer buffer_;
 };
 

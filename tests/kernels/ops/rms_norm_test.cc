@@ -51,13 +51,15 @@ TEST_P(RmsNormTest, ARowAloneEqualsTheSameRowInABatchBitwise) {
 }
 
 TEST_P(RmsNormTest, WorksInPlace) {
-  const auto input = Random(5 * 40);
-  const auto weight = Random(40);
-  const DeviceArray<float> values = OnDevice(input), weights = OnDevice(weight);
-  ASSERT_TRUE(RmsNorm(context(), {values.data(), {5, 40}}, {weights.data(), {40}}, 1e-6f,
-                      {values.data(), {5, 40}})
-                  .ok());
-  EXPECT_TRUE(SameBits(values.Values(), Run(input, weight, 1e-6f)));
+  for (const int64_t width : {40, 1031}) {
+    const auto input = Random(5 * width);
+    const auto weight = Random(width);
+    const DeviceArray<float> values = OnDevice(input), weights = OnDevice(weight);
+    ASSERT_TRUE(RmsNorm(context(), {values.data(), {5, width}}, {weights.data(), {width}}, 1e-6f,
+                        {values.data(), {5, width}})
+                    .ok());
+    EXPECT_TRUE(SameBits(values.Values(), Run(input, weight, 1e-6f)));
+  }
 }
 
 TEST_P(RmsNormTest, SmallRowsAreGovernedByEpsilon) {

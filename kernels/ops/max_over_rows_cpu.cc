@@ -1,4 +1,4 @@
-#include "kernels/ops/max_of_rows.h"
+#include "kernels/ops/max_over_rows.h"
 
 #include <algorithm>
 #include <limits>
@@ -6,7 +6,7 @@
 #include "kernels/ops/cpu_dispatch.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/ops/max_of_rows_cpu.cc"
+#define HWY_TARGET_INCLUDE "kernels/ops/max_over_rows_cpu.cc"
 #include "hwy/foreach_target.h"
 
 // After foreach_target.h.
@@ -34,7 +34,7 @@ void MaxOfColumns(const float* rows, size_t num_rows, size_t stride, float* out)
   for (size_t v = 0; v < kVectors; ++v) hn::StoreU(best[v], f32, out + v * hn::Lanes(f32));
 }
 
-void MaxOfRows(const float* rows, size_t num_rows, size_t stride, size_t count, float* out) {
+void MaxOverRows(const float* rows, size_t num_rows, size_t stride, size_t count, float* out) {
   constexpr size_t kLanes = HWY_LANES(float), kVectors = 4;
   size_t j = 0;
   for (; j + kVectors * kLanes <= count; j += kVectors * kLanes)
@@ -57,8 +57,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace msa::kernels {
 
-void MaxOfRows(const float* rows, size_t num_rows, size_t stride, size_t count, float* out) {
-  SelectTarget(&N_AVX2::MaxOfRows, &N_AVX3::MaxOfRows)(rows, num_rows, stride, count, out);
+void MaxOverRows(const float* rows, size_t num_rows, size_t stride, size_t count, float* out) {
+  SelectTarget(&N_AVX2::MaxOverRows, &N_AVX3::MaxOverRows)(rows, num_rows, stride, count, out);
 }
 
 }  // namespace msa::kernels

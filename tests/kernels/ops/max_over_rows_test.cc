@@ -1,4 +1,4 @@
-#include "kernels/ops/max_of_rows.h"
+#include "kernels/ops/max_over_rows.h"
 
 #include <bit>
 #include <limits>
@@ -8,10 +8,10 @@
 namespace msa::kernels {
 namespace {
 
-class MaxOfRowsTest : public OpTest {};
-INSTANTIATE_TEST_SUITE_P(Levels, MaxOfRowsTest, testing::ValuesIn(LevelsOfThisMachine()));
+class MaxOverRowsTest : public OpTest {};
+MSA_ON_EVERY_LEVEL(MaxOverRowsTest);
 
-TEST_P(MaxOfRowsTest, IsTheOneThatALoopFinds) {
+TEST_P(MaxOverRowsTest, IsTheOneThatALoopFinds) {
   constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const std::vector<float> special = {kNaN, kInfinity, -kInfinity, 0.0f, -0.0f};
@@ -23,7 +23,7 @@ TEST_P(MaxOfRowsTest, IsTheOneThatALoopFinds) {
         if (RandomBelow(3) == 0) value = special[static_cast<size_t>(RandomBelow(5))];
       }
       std::vector<float> out(count + 1, 77.0f);
-      MaxOfRows(rows.data(), num_rows, stride, count, out.data());
+      MaxOverRows(rows.data(), num_rows, stride, count, out.data());
       for (size_t j = 0; j < count; ++j) {
         float expected = -kInfinity;
         for (size_t t = 0; t < num_rows; ++t) {
