@@ -25,9 +25,9 @@ int64_t Rank::scratch_bytes() const {
 RankReport Rank::Execute(const StepPlan& plan) {
   RankReport report;
   report.status = RunStages(plan, &report);
-  if (report.status.ok()) {
+  if (report.status.ok() && communicator_->rank() == 0) {
     const absl::Time start = absl::Now();
-    report.status = sequence_pass_.Decode(plan.decode[static_cast<size_t>(communicator_->rank())]);
+    report.status = sequence_pass_.Decode(plan.decode);
     report.decode_time = absl::Now() - start;
   }
   // The others must not wait for a rank that is gone.

@@ -22,8 +22,8 @@ struct RankReport {
   absl::Status status;    // not OK: the rank failed and the engine is unhealthy
   double row_layers = 0;  // of slices, see Planner
   absl::Duration slice_time;
-  absl::Duration decode_time;
-  int64_t prefill_rows = 0;  // rows times half layers, of prompts and answer blocks
+  absl::Duration decode_time;  // of rank 0
+  int64_t prefill_rows = 0;    // rows times half layers, of prompts and answer blocks
   int64_t encode_rows = 0;
   RouteStats route;
 };

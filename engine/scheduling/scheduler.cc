@@ -335,24 +335,24 @@ bool Scheduler::TryStartRound(const std::shared_ptr<Query>& query) {
 }
 
 StepPlan Scheduler::BuildPlan() {
-  // The ranks share one device: one of them decodes for all, and reads the weights once.
   const auto ranks = static_cast<size_t>(team_->size());
-  std::vector<std::vector<Query*>> prefills(ranks), decodes(ranks);
+  std::vector<std::vector<Query*>> prefills(ranks);
+  std::vector<Query*> decodes;
   for (const std::shared_ptr<Query>& query : queries_) {
     const auto rank = static_cast<size_t>(query->rank);
     if (query->state == Query::State::kPrefill) prefills[rank].push_back(query.get());
     if (query->state == Query::State::kDecode && query->stalled_since == absl::ZeroDuration()) {
-      decodes[0].push_back(query.get());
+      decodes.push_back(query.get());
     }
   }
-  return planner_.Plan(prefills, encoder_.Jobs(), decodes);
+  return planner_.Plan(prefills, encoder_.Jobs(), std::move(decodes));
 }
 
 void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& reports,
                           absl::Duration elapsed) {
   double row_layers = 0;
-  int64_t prefill_rows = 0, encode_rows = 0, decode_rows = 0;
-  absl::Duration slice_time, decode_time;
+  int64_t prefill_rows = 0, encode_rows = 0;
+  absl::Duration slice_time;
   if (const int failed = FailedRank(reports); failed >= 0) {
     {
       std::lock_guard lock(mutex_);
@@ -367,10 +367,8 @@ void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& r
     const RankReport& report = reports[static_cast<size_t>(r)];
     row_layers += report.row_layers;
     slice_time += report.slice_time;
-    decode_time = std::max(decode_time, report.decode_time);
     prefill_rows += report.prefill_rows;
     encode_rows += report.encode_rows;
-    decode_rows += static_cast<int64_t>(plan.decode[static_cast<size_t>(r)].size());
     if (report.route.scored_chunks > 0) {
       observer_->ShardScored(r, report.route.scored_chunks, report.route.score_time);
     }
@@ -383,14 +381,13 @@ void Scheduler::AfterStep(const StepPlan& plan, const std::vector<RankReport>& r
   }
   // Ranks run side by side: the wall time of their slices is about the mean of theirs.
   planner_.Learn(row_layers, slice_time / team_->size());
-  if (decode_rows > 0) planner_.LearnDecode(decode_time);
-  observer_->StepDone(decode_rows, prefill_rows, encode_rows, elapsed);
+  if (!plan.decode.empty()) planner_.LearnDecode(reports[0].decode_time);
+  observer_->StepDone(static_cast<int64_t>(plan.decode.size()), prefill_rows, encode_rows, elapsed);
   encoder_.FinishJobs();
-  std::vector<const Query*> decoded;
-  for (const auto& rows : plan.decode) decoded.insert(decoded.end(), rows.begin(), rows.end());
   for (const std::shared_ptr<Query>& query : queries_) {
-    const bool stepped = query->state == Query::State::kPrefill ||
-                         std::find(decoded.begin(), decoded.end(), query.get()) != decoded.end();
+    const bool stepped =
+        query->state == Query::State::kPrefill ||
+        std::find(plan.decode.begin(), plan.decode.end(), query.get()) != plan.decode.end();
     if (stepped) runner_.AfterStep(query);
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "engine/model/transformer.h"
 
@@ -32,7 +33,7 @@ bool StepPlan::empty() const {
       if (!slices.empty()) return false;
     }
   }
-  return std::all_of(decode.begin(), decode.end(), [](const auto& rows) { return rows.empty(); });
+  return decode.empty();
 }
 
 Planner::Planner(const ModelConfig* config, int num_ranks, absl::Duration slice_time)
@@ -165,16 +166,14 @@ bool Planner::PlanEncode(EncodeJob* job, Budget* budget, std::vector<Slice>* sli
 
 StepPlan Planner::Plan(const std::vector<std::vector<Query*>>& prefills,
                        const std::vector<std::vector<EncodeJob*>>& encodes,
-                       const std::vector<std::vector<Query*>>& decodes) {
+                       std::vector<Query*> decodes) {
   StepPlan plan;
-  plan.decode = decodes;
+  plan.decode = std::move(decodes);
   const auto ranks = static_cast<size_t>(num_ranks_);
-  const bool queries =
-      std::any_of(prefills.begin(), prefills.end(), [](const auto& q) { return !q.empty(); }) ||
-      std::any_of(decodes.begin(), decodes.end(), [](const auto& q) { return !q.empty(); });
+  const bool decoding = !plan.decode.empty();
+  const bool queries = decoding || std::any_of(prefills.begin(), prefills.end(),
+                                               [](const auto& q) { return !q.empty(); });
   // Ranks share the cores, so a step of all ranks takes the sum of their work.
-  const bool decoding =
-      std::any_of(decodes.begin(), decodes.end(), [](const auto& q) { return !q.empty(); });
   const absl::Duration aim =
       decoding ? std::max(slice_time_, kDecodeShare * decode_time_) : slice_time_;
   const double whole =

@@ -30,7 +30,7 @@ struct StepPlan {
     std::vector<RoutePoint> routes{};          // of all ranks, in one order
   };
   std::vector<Stage> stages;
-  std::vector<std::vector<Query*>> decode;  // [rank]
+  std::vector<Query*> decode;  // by rank 0: the ranks share the weights, which it reads once
 
   bool empty() const;
 };
@@ -46,8 +46,7 @@ class Planner {
   // completes (Query::job_done, EncodeJob::finished). Encoding gets the whole step without
   // queries, else a quarter of it.
   StepPlan Plan(const std::vector<std::vector<Query*>>& prefills,
-                const std::vector<std::vector<EncodeJob*>>& encodes,
-                const std::vector<std::vector<Query*>>& decodes);
+                const std::vector<std::vector<EncodeJob*>>& encodes, std::vector<Query*> decodes);
 
   // How long slices of so much work took.
   void Learn(double row_layers, absl::Duration elapsed);

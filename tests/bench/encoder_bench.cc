@@ -123,7 +123,7 @@ class Encoder {
     queue.Push(std::move(requests));
     while (encoded.size() < documents.size()) {
       queue.FormJobs();
-      const StepPlan plan = planner_.Plan({{}}, queue.Jobs(), {{}});
+      const StepPlan plan = planner_.Plan({{}}, queue.Jobs(), {});
       for (const Slice& slice : plan.stages[0].slices[0]) {
         if (const absl::Status status = pass_.Run(slice); !status.ok()) Stop(status.ToString());
       }

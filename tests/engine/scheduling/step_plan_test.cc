@@ -56,7 +56,7 @@ void ExpectWholePrompt(const ModelConfig& config, Planner* planner, Query* query
   bool routed = false;
   for (*num_steps = 0; !query->job_done; ++*num_steps) {
     ASSERT_LT(*num_steps, 1000);
-    const StepPlan plan = planner->Plan({{query}}, {{}}, {{}});
+    const StepPlan plan = planner->Plan({{query}}, {{}}, {});
     ASSERT_FALSE(plan.empty());
     for (const StepPlan::Stage& stage : plan.stages) {
       for (const Slice& slice : stage.slices[0]) {
@@ -113,7 +113,7 @@ TEST(Planner, ARetrievalEndsWithItsLastRoutingAndFetchesNothingThere) {
   const ModelConfig config = Config();
   Planner planner(&config, 1, absl::Seconds(10));
   const auto query = Prompt(config, 40, /*generate=*/false);
-  const StepPlan plan = planner.Plan({{query.get()}}, {{}}, {{}});
+  const StepPlan plan = planner.Plan({{query.get()}}, {{}}, {});
   EXPECT_TRUE(query->job_done);
   ASSERT_EQ(plan.stages.size(), 3u);
   EXPECT_NE(plan.stages[0].routes.at(0).memory, nullptr);
@@ -126,7 +126,7 @@ TEST(Planner, DocumentsSkipAttentionOfTheLastLayer) {
   Planner planner(&config, 1, absl::Seconds(10));
   EncodeJob job;
   SetRows(300, &job);
-  const StepPlan plan = planner.Plan({{}}, {{&job}}, {{}});
+  const StepPlan plan = planner.Plan({{}}, {{&job}}, {});
   EXPECT_TRUE(job.finished);
   const std::vector<Slice>& slices = plan.stages.at(0).slices[0];
   EXPECT_TRUE(slices.back().completes_job);
@@ -143,7 +143,7 @@ TEST(Planner, EncodingGetsItsShareBesideALongPrompt) {
   SetRows(100000, &job);
   double prompt = 0, encode = 0;
   for (int step = 0; step < 20; ++step) {
-    const StepPlan plan = planner.Plan({{query.get()}}, {{&job}}, {{}});
+    const StepPlan plan = planner.Plan({{query.get()}}, {{&job}}, {});
     for (const StepPlan::Stage& stage : plan.stages) {
       for (const Slice& slice : stage.slices[0]) {
         (slice.encode != nullptr ? encode : prompt) += slice.row_layers;
@@ -165,7 +165,7 @@ TEST(Planner, PromptsGetAsMuchTimeAsALargeDecodeBatch) {
   planner.LearnDecode(absl::Seconds(1));
   const auto query = Prompt(config, 10000, /*generate=*/true);
   const auto decoding = Prompt(config, 1, /*generate=*/true);
-  const StepPlan plan = planner.Plan({{query.get()}}, {{}}, {{decoding.get()}});
+  const StepPlan plan = planner.Plan({{query.get()}}, {{}}, {decoding.get()});
   double planned = 0;
   for (const Slice& slice : plan.stages[0].slices[0]) planned += slice.row_layers;
   EXPECT_GE(planned, 900);
@@ -180,7 +180,7 @@ double PlannedBesideAnAnswer(const ModelConfig& config, Planner* planner) {
   const auto decoding = Prompt(config, 1, /*generate=*/true);
   EncodeJob job;
   SetRows(10000, &job);
-  const StepPlan plan = planner->Plan({{query.get()}}, {{&job}}, {{decoding.get()}});
+  const StepPlan plan = planner->Plan({{query.get()}}, {{&job}}, {decoding.get()});
   double planned = 0;
   for (const Slice& slice : plan.stages[0].slices[0]) planned += slice.row_layers;
   return planned;
@@ -210,7 +210,7 @@ TEST(Planner, LateRowsOfALongJobMakeShorterSlices) {
   job.cursor = {0, LayerPhase::kAttend, 0};
   const auto rows_of_step = [&] {
     int64_t rows = 0;
-    const StepPlan plan = planner.Plan({{}}, {{&job}}, {{}});
+    const StepPlan plan = planner.Plan({{}}, {{&job}}, {});
     for (const Slice& slice : plan.stages[0].slices[0]) rows += slice.row_end - slice.at.row;
     return rows;
   };
@@ -231,7 +231,7 @@ TEST(Planner, ALeastSliceThatDoesNotFitWaits) {
     EncodeJob job;
     SetRows(200'000, &job);
     job.cursor = {0, LayerPhase::kAttend, first_row};
-    const StepPlan plan = planner.Plan({{}}, {{&job}}, {{}});
+    const StepPlan plan = planner.Plan({{}}, {{&job}}, {});
     const std::vector<Slice>& slices = plan.stages[0].slices[0];
     ASSERT_FALSE(slices.empty());
     double planned = 0;
@@ -248,7 +248,7 @@ TEST(Planner, LearnsHowFastRowsGo) {
   EncodeJob job;
   SetRows(10000, &job);
   double planned = 0;
-  const StepPlan plan = planner.Plan({{}}, {{&job}}, {{}});
+  const StepPlan plan = planner.Plan({{}}, {{&job}}, {});
   for (const Slice& slice : plan.stages[0].slices[0]) planned += slice.row_layers;
   EXPECT_LT(planned, 20);
 }
