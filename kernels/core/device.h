@@ -19,34 +19,25 @@ absl::Status CheckDeviceAvailable(DeviceKind device);
 // OK, or INTERNAL: "`what` on device cuda: " and what the runtime calls the error.
 absl::Status CudaStatus(cudaError_t error, absl::string_view what);
 
-// Memory of a device, requested for a purpose, which the out-of-memory message names. On a CUDA
-// machine that of the device that the calling thread uses; on the CPU as LargeArray has it.
-class Buffer {
+// Memory of the CUDA device that the calling thread uses, requested for a purpose, which the
+// out-of-memory message names.
+class DeviceBuffer {
  public:
-  // RESOURCE_EXHAUSTED when there is no memory; else as CheckDeviceAvailable.
-  static absl::StatusOr<Buffer> Allocate(DeviceKind device, size_t bytes,
-                                         const std::string& purpose);
-  Buffer() = default;  // of no bytes
-  Buffer(Buffer&& other) noexcept;
-  Buffer& operator=(Buffer&& other) noexcept;
-  ~Buffer();
+  // RESOURCE_EXHAUSTED when there is no memory; without a device as CheckDeviceAvailable.
+  static absl::StatusOr<DeviceBuffer> Allocate(size_t bytes, const std::string& purpose);
+  DeviceBuffer() = default;  // of no bytes
+  DeviceBuffer(DeviceBuffer&& other) noexcept;
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept;
+  ~DeviceBuffer();
 
-  void* data() const { return data_; }
+  void* data() const { return data_; }  // not readable on the host
   size_t bytes() const { return bytes_; }
 
  private:
-  Buffer(DeviceKind device, void* data, size_t bytes);
+  DeviceBuffer(void* data, size_t bytes) : data_(data), bytes_(bytes) {}
 
-  DeviceKind device_ = DeviceKind::kCpu;
   void* data_ = nullptr;
   size_t bytes_ = 0;
 };
-
-// Between host memory and the context's device, behind the work that its stream has; done when they
-// return. `what` is copied, for the message of an error.
-absl::Status CopyFromHost(const OpContext& context, const void* host, size_t bytes, void* data,
-                          absl::string_view what);
-absl::Status CopyToHost(const OpContext& context, const void* data, size_t bytes, void* host,
-                        absl::string_view what);
 
 }  // namespace msa::kernels

@@ -52,8 +52,5 @@ cudaError_t CopyToDevice(cudaStream_t stream, const void* host, size_t bytes, vo
 cudaError_t CopyToHost(cudaStream_t stream, const void* device, size_t bytes, void* host) {
   return cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream);
 }
-cudaError_t CopyOnDevice(cudaStream_t stream, const void* from, size_t bytes, void* to) {
-  return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream);
-}
 
 }  // namespace msa::kernels::cuda

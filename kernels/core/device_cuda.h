@@ -30,6 +30,5 @@ cudaError_t Wait(cudaEvent_t event);
 // Queued; the host memory is read or written when the stream gets there.
 cudaError_t CopyToDevice(cudaStream_t stream, const void* host, size_t bytes, void* device);
 cudaError_t CopyToHost(cudaStream_t stream, const void* device, size_t bytes, void* host);
-cudaError_t CopyOnDevice(cudaStream_t stream, const void* from, size_t bytes, void* to);
 
 }  // namespace msa::kernels::cuda

@@ -41,12 +41,28 @@ absl::Status Stream::Synchronize() {
   return absl::OkStatus();
 }
 
+absl::Status Stream::CopyFromHost(const void* host, size_t bytes, void* data) {
+  if constexpr (kBuiltWithCuda) {
+    MSA_RETURN_IF_ERROR(
+        CudaStatus(cuda::CopyToDevice(handle_, host, bytes, data), "a copy to the device"));
+  }
+  return Synchronize();
+}
+
+absl::Status Stream::CopyToHost(const void* data, size_t bytes, void* host) {
+  if constexpr (kBuiltWithCuda) {
+    MSA_RETURN_IF_ERROR(
+        CudaStatus(cuda::CopyToHost(handle_, data, bytes, host), "a copy to the host"));
+  }
+  return Synchronize();
+}
+
 absl::Status Stream::Allocate(size_t upload_bytes) {
   if constexpr (kBuiltWithCuda) {
     void* staged = nullptr;
     MSA_RETURN_IF_ERROR(CudaStatus(cuda::AllocatePinned(upload_bytes, &staged), kUploads));
     staged_ = static_cast<std::byte*>(staged);
-    auto uploaded = Buffer::Allocate(DeviceKind::kCuda, upload_bytes, kUploads);
+    auto uploaded = DeviceBuffer::Allocate(upload_bytes, kUploads);
     if (!uploaded.ok()) return uploaded.status();
     uploaded_ = *std::move(uploaded);
     half_bytes_ = upload_bytes / 2;
@@ -69,7 +85,7 @@ absl::StatusOr<const void*> Stream::UploadBytes(const void* host, size_t bytes) 
     if (bytes > half_bytes_) {
       FreeStaged();
       // What was uploaded to it may not have been used yet.
-      outgrown_.push_back(std::exchange(uploaded_, Buffer()));
+      outgrown_.push_back(std::exchange(uploaded_, DeviceBuffer()));
       MSA_RETURN_IF_ERROR(Allocate(std::max(kUploadBytes, 4 * ((bytes + 15) / 16 * 16))));
     }
     if (used_ + bytes > half_bytes_) {

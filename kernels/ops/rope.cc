@@ -44,13 +44,12 @@ absl::Status RopeTable::Extend(const OpContext& context, int64_t num_positions) 
   int64_t copied = before;
   if (const size_t bytes = static_cast<size_t>(wanted) * row_bytes; device_.bytes() < bytes) {
     const size_t most = static_cast<size_t>(max_positions_) * row_bytes;
-    MSA_ASSIGN_OR_RETURN(
-        device_, Buffer::Allocate(context.device, std::max(bytes, most), "angles of positions"));
+    MSA_ASSIGN_OR_RETURN(device_,
+                         DeviceBuffer::Allocate(std::max(bytes, most), "angles of positions"));
     copied = 0;
   }
-  return CopyFromHost(context, row(copied), static_cast<size_t>(wanted - copied) * row_bytes,
-                      static_cast<float*>(device_.data()) + copied * head_dim_,
-                      "angles of positions");
+  return context.stream->CopyFromHost(row(copied), static_cast<size_t>(wanted - copied) * row_bytes,
+                                      static_cast<float*>(device_.data()) + copied * head_dim_);
 }
 
 absl::Status Rope(const OpContext& context, TensorView<float, 3> heads,

@@ -27,9 +27,9 @@ class RopeTable {
     return static_cast<int64_t>(angles_.capacity() * sizeof(float) + device_.bytes());
   }
 
-  // At least `num_positions` positions; grows by doubling up to max_positions, never shrinks. Of a
-  // CUDA device they are copied there, into memory for max_positions, behind what its stream has; RESOURCE_EXHAUSTED and INTERNAL
-  // as Buffer and CopyFromHost, and the table is of no more use then.
+  // At least `num_positions` positions; grows by doubling up to max_positions, never shrinks. For a
+  // CUDA device they are copied there, into memory for max_positions, behind what its stream has.
+  // RESOURCE_EXHAUSTED and INTERNAL as DeviceBuffer and Stream; the table is of no more use then.
   absl::Status Extend(const OpContext& context, int64_t num_positions);
 
   // [D]: the position's D/2 cosines, then its sines.
@@ -42,7 +42,7 @@ class RopeTable {
   int64_t max_positions_;
   std::vector<double> frequencies_;  // [D/2]
   std::vector<float> angles_;        // [num_positions, D]
-  Buffer device_;                    // likewise
+  DeviceBuffer device_;              // likewise
 };
 
 // Rotary position embedding in place, rotate-half layout: with angle a(t, i) of position

@@ -1,7 +1,5 @@
 #include "kernels/core/device.h"
 
-#include <algorithm>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -10,7 +8,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/core/cuda_api.h"
-#include "kernels/core/device_cuda.h"
 #include "kernels/core/stream.h"
 
 namespace msa::kernels {
@@ -35,28 +32,10 @@ TEST(DeviceTest, AMissingCudaDeviceSaysWhatIsMissing) {
   }
 }
 
-TEST(BufferTest, OfTheCpuIsHostMemory) {
-  auto buffer = Buffer::Allocate(DeviceKind::kCpu, 16, "test values");
-  ASSERT_TRUE(buffer.ok()) << buffer.status();
-  std::memset(buffer->data(), 1, buffer->bytes());
-  const void* const data = buffer->data();
-  const Buffer moved = *std::move(buffer);
-  EXPECT_EQ(moved.data(), data);
-  EXPECT_EQ(buffer->bytes(), 0u);
-}
-
-#ifndef MSA_SANITIZE  // sanitizers end the program instead
-TEST(BufferTest, MoreThanThereIsIsRefusedByPurpose) {
-  const auto buffer = Buffer::Allocate(DeviceKind::kCpu, size_t{1} << 60, "routing keys");
-  EXPECT_EQ(buffer.status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(std::string(buffer.status().message()), HasSubstr("routing keys"));
-}
-#endif
-
-TEST(BufferTest, WithoutADeviceItGivesTheReason) {
+TEST(DeviceBufferTest, WithoutADeviceItGivesTheReason) {
   const absl::Status available = CheckDeviceAvailable(DeviceKind::kCuda);
   if (available.ok()) GTEST_SKIP() << "this machine has a CUDA device";
-  EXPECT_EQ(Buffer::Allocate(DeviceKind::kCuda, 16, "test values").status(), available);
+  EXPECT_EQ(DeviceBuffer::Allocate(16, "test values").status(), available);
   EXPECT_EQ(Stream::Create().status(), available);
 }
 
@@ -68,18 +47,16 @@ class StreamTest : public testing::Test {
     ASSERT_TRUE(stream.ok()) << stream.status();
     stream_ = *std::move(stream);
   }
-  OpContext context() const { return {DeviceKind::kCuda, nullptr, stream_.get()}; }
-
   std::unique_ptr<Stream> stream_;
 };
 
 TEST_F(StreamTest, BytesComeBackFromTheDeviceAsTheyWentThere) {
   const std::vector<int> values = {1, 2, 3, 4};
-  auto buffer = Buffer::Allocate(DeviceKind::kCuda, 16, "test values");
+  auto buffer = DeviceBuffer::Allocate(16, "test values");
   ASSERT_TRUE(buffer.ok());
-  ASSERT_TRUE(CopyFromHost(context(), values.data(), 16, buffer->data(), "test values").ok());
+  ASSERT_TRUE(stream_->CopyFromHost(values.data(), 16, buffer->data()).ok());
   std::vector<int> back(4);
-  ASSERT_TRUE(CopyToHost(context(), buffer->data(), 16, back.data(), "test values").ok());
+  ASSERT_TRUE(stream_->CopyToHost(buffer->data(), 16, back.data()).ok());
   EXPECT_EQ(back, values);
 }
 
@@ -95,36 +72,9 @@ TEST_F(StreamTest, UploadsStayUntilHalfOfTheRingWasUploadedAfterThem) {
     if (uploads.size() > 10) uploads.erase(uploads.begin());  // 10 of 400,000 bytes: under 4 MiB
     for (const auto& [number, copy] : uploads) {
       int back = -1;
-      ASSERT_TRUE(CopyToHost(context(), copy + 7, sizeof(back), &back, "test values").ok());
+      ASSERT_TRUE(stream_->CopyToHost(copy + 7, sizeof(back), &back).ok());
       EXPECT_EQ(back, number) << "after " << turn;
     }
-  }
-}
-
-TEST_F(StreamTest, AHalfIsNotWrittenAgainBeforeItsCopiesAreDone) {
-  constexpr int kTurns = 60;  // three times the ring
-  std::vector<int> values(100'000);
-  const size_t bytes = values.size() * sizeof(int);
-  std::vector<Buffer> outputs;
-  for (int turn = 0; turn < kTurns; ++turn) {
-    auto output = Buffer::Allocate(DeviceKind::kCuda, bytes, "test values");
-    ASSERT_TRUE(output.ok()) << output.status();
-    outputs.push_back(*std::move(output));
-  }
-  if constexpr (kBuiltWithCuda) {
-    for (int turn = 0; turn < kTurns; ++turn) {
-      std::fill(values.begin(), values.end(), turn);
-      auto uploaded = stream_->Upload(absl::MakeConstSpan(values));
-      ASSERT_TRUE(uploaded.ok()) << uploaded.status();
-      ASSERT_EQ(cuda::CopyOnDevice(stream_->handle(), *uploaded, bytes,
-                                   outputs[static_cast<size_t>(turn)].data()),
-                cudaError_t{});
-    }
-  }
-  for (int turn = 0; turn < kTurns; ++turn) {
-    const void* const output = outputs[static_cast<size_t>(turn)].data();
-    ASSERT_TRUE(CopyToHost(context(), output, bytes, values.data(), "test values").ok());
-    EXPECT_THAT(values, testing::Each(turn));
   }
 }
 
@@ -147,10 +97,9 @@ TEST_F(StreamTest, OneUploadMayBeLargerThanTheRing) {
   auto uploaded = stream_->Upload(absl::MakeConstSpan(values));
   ASSERT_TRUE(uploaded.ok()) << uploaded.status();
   int back = 0;
-  ASSERT_TRUE(
-      CopyToHost(context(), *uploaded + values.size() - 1, sizeof(back), &back, "values").ok());
+  ASSERT_TRUE(stream_->CopyToHost(*uploaded + values.size() - 1, sizeof(back), &back).ok());
   EXPECT_EQ(back, 4);
-  ASSERT_TRUE(CopyToHost(context(), *small + 2, sizeof(back), &back, "values").ok());
+  ASSERT_TRUE(stream_->CopyToHost(*small + 2, sizeof(back), &back).ok());
   EXPECT_EQ(back, 3) << "what came before is still there";
 }
 

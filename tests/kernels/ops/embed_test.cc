@@ -1,5 +1,8 @@
 #include "kernels/ops/embed.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "tests/kernels/ops/op_test_fixture.h"
 
 namespace msa::kernels {
@@ -40,6 +43,27 @@ TEST_P(EmbedTest, CopiesRowsExactlyAtOddWidths) {
                              static_cast<size_t>(width)));
       }
     }
+  }
+}
+
+TEST_P(EmbedTest, IdsMayChangeOnceItHasReturned) {
+  constexpr int kTurns = 30;  // 12 MB of ids: more than a stream keeps
+  constexpr int64_t kRows = 100'000;
+  std::vector<float> values(kTurns);
+  std::iota(values.begin(), values.end(), 0.0f);
+  const DeviceArray<float> table = OnDevice(values);
+  std::vector<DeviceArray<float>> outputs;
+  for (int turn = 0; turn < kTurns; ++turn) outputs.push_back(OnDevice(std::vector<float>(kRows)));
+  std::vector<int32_t> ids(kRows);
+  for (int turn = 0; turn < kTurns; ++turn) {
+    std::fill(ids.begin(), ids.end(), turn);
+    ASSERT_TRUE(Embed(context(), {table.data(), DType::kF32, kTurns, 1}, ids,
+                      {outputs[static_cast<size_t>(turn)].data(), {kRows, 1}})
+                    .ok());
+  }
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const std::vector<float> output = outputs[static_cast<size_t>(turn)].Values();
+    EXPECT_EQ(output, std::vector<float>(kRows, static_cast<float>(turn))) << turn;
   }
 }
 

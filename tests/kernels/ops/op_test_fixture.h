@@ -48,13 +48,13 @@ class DeviceArray {
       host_ = values;
       return;
     }
-    auto buffer = Buffer::Allocate(context.device, size_ * sizeof(T), "test values");
+    auto buffer = DeviceBuffer::Allocate(size_ * sizeof(T), "test values");
     EXPECT_TRUE(buffer.ok()) << buffer.status();
     if (!buffer.ok()) return;
     buffer_ = *std::move(buffer);
-    EXPECT_TRUE(
-        CopyFromHost(context_, values.data(), size_ * sizeof(T), buffer_.data(), "test values")
-            .ok());
+    const absl::Status copied =
+        context.stream->CopyFromHost(values.data(), size_ * sizeof(T), buffer_.data());
+    EXPECT_TRUE(copied.ok()) << copied;
   }
   T* data() const {
     return context_.device == DeviceKind::kCpu ? host_.data() : static_cast<T*>(buffer_.data());
@@ -63,7 +63,7 @@ class DeviceArray {
     if (context_.device == DeviceKind::kCpu) return host_;
     std::vector<T> values(size_);
     const absl::Status copied =
-        CopyToHost(context_, buffer_.data(), size_ * sizeof(T), values.data(), "test values");
+        context_.stream->CopyToHost(buffer_.data(), size_ * sizeof(T), values.data());
     EXPECT_TRUE(copied.ok()) << copied;
     return values;
   }
@@ -72,7 +72,7 @@ class DeviceArray {
   OpContext context_;
   size_t size_;
   mutable std::vector<T> host_;
-  Buffer buffer_;
+  DeviceBuffer buffer_;
 };
 
 class OpTest : public testing::TestWithParam<std::string> {
